@@ -1,0 +1,1 @@
+"""How Penstock is run: the embedded stack, container images, cloud templates."""
