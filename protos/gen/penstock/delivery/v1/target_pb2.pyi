@@ -1,0 +1,92 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class LambdaInvocationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LAMBDA_INVOCATION_TYPE_UNSPECIFIED: _ClassVar[LambdaInvocationType]
+    LAMBDA_INVOCATION_TYPE_REQUEST_RESPONSE: _ClassVar[LambdaInvocationType]
+    LAMBDA_INVOCATION_TYPE_EVENT: _ClassVar[LambdaInvocationType]
+
+class LambdaEventFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LAMBDA_EVENT_FORMAT_UNSPECIFIED: _ClassVar[LambdaEventFormat]
+    LAMBDA_EVENT_FORMAT_AMAZON_MQ: _ClassVar[LambdaEventFormat]
+    LAMBDA_EVENT_FORMAT_SIMPLE: _ClassVar[LambdaEventFormat]
+LAMBDA_INVOCATION_TYPE_UNSPECIFIED: LambdaInvocationType
+LAMBDA_INVOCATION_TYPE_REQUEST_RESPONSE: LambdaInvocationType
+LAMBDA_INVOCATION_TYPE_EVENT: LambdaInvocationType
+LAMBDA_EVENT_FORMAT_UNSPECIFIED: LambdaEventFormat
+LAMBDA_EVENT_FORMAT_AMAZON_MQ: LambdaEventFormat
+LAMBDA_EVENT_FORMAT_SIMPLE: LambdaEventFormat
+
+class Target(_message.Message):
+    __slots__ = ("grpc", "sqs", "sns", "kinesis", "queue", "http")
+    GRPC_FIELD_NUMBER: _ClassVar[int]
+    LAMBDA_FIELD_NUMBER: _ClassVar[int]
+    SQS_FIELD_NUMBER: _ClassVar[int]
+    SNS_FIELD_NUMBER: _ClassVar[int]
+    KINESIS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    HTTP_FIELD_NUMBER: _ClassVar[int]
+    grpc: GrpcTarget
+    sqs: SqsTarget
+    sns: SnsTarget
+    kinesis: KinesisTarget
+    queue: QueueTarget
+    http: HttpTarget
+    def __init__(self, grpc: _Optional[_Union[GrpcTarget, _Mapping]] = ..., sqs: _Optional[_Union[SqsTarget, _Mapping]] = ..., sns: _Optional[_Union[SnsTarget, _Mapping]] = ..., kinesis: _Optional[_Union[KinesisTarget, _Mapping]] = ..., queue: _Optional[_Union[QueueTarget, _Mapping]] = ..., http: _Optional[_Union[HttpTarget, _Mapping]] = ..., **kwargs) -> None: ...
+
+class GrpcTarget(_message.Message):
+    __slots__ = ("address",)
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    def __init__(self, address: _Optional[str] = ...) -> None: ...
+
+class LambdaTarget(_message.Message):
+    __slots__ = ("function_name", "invocation_type", "event_format")
+    FUNCTION_NAME_FIELD_NUMBER: _ClassVar[int]
+    INVOCATION_TYPE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    function_name: str
+    invocation_type: LambdaInvocationType
+    event_format: LambdaEventFormat
+    def __init__(self, function_name: _Optional[str] = ..., invocation_type: _Optional[_Union[LambdaInvocationType, str]] = ..., event_format: _Optional[_Union[LambdaEventFormat, str]] = ...) -> None: ...
+
+class SqsTarget(_message.Message):
+    __slots__ = ("queue_url", "group_property")
+    QUEUE_URL_FIELD_NUMBER: _ClassVar[int]
+    GROUP_PROPERTY_FIELD_NUMBER: _ClassVar[int]
+    queue_url: str
+    group_property: str
+    def __init__(self, queue_url: _Optional[str] = ..., group_property: _Optional[str] = ...) -> None: ...
+
+class SnsTarget(_message.Message):
+    __slots__ = ("topic_arn",)
+    TOPIC_ARN_FIELD_NUMBER: _ClassVar[int]
+    topic_arn: str
+    def __init__(self, topic_arn: _Optional[str] = ...) -> None: ...
+
+class KinesisTarget(_message.Message):
+    __slots__ = ("stream", "partition_key_property")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_KEY_PROPERTY_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    partition_key_property: str
+    def __init__(self, stream: _Optional[str] = ..., partition_key_property: _Optional[str] = ...) -> None: ...
+
+class QueueTarget(_message.Message):
+    __slots__ = ("destination",)
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    destination: str
+    def __init__(self, destination: _Optional[str] = ...) -> None: ...
+
+class HttpTarget(_message.Message):
+    __slots__ = ("url",)
+    URL_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    def __init__(self, url: _Optional[str] = ...) -> None: ...
