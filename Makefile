@@ -7,10 +7,12 @@ BIN := .venv/bin
 PROTOS_PYTHON := .tools/protos/bin/python
 PROTO_FILES := $(shell find protos/penstock -name '*.proto')
 GENERATED ?= protos/gen
-export UV_LINK_MODE ?= copy
+DETACH ?=
+ARGUMENTS ?=
+export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports protos protos-check unit integration up down \
+.PHONY: help setup demo test up down lint types imports unit integration protos protos-check protos-release \
 	bench bench-tracking bench-bridge lock clean
 
 help: ## list the targets
@@ -20,13 +22,15 @@ setup: .venv/.complete ## create the environment: uv, packages from the hashed l
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Penstock needs Python >= 3.11; this is %s. Choose another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "$(PYTHON) has no pip: install it (Debian: python3-pip), or choose another: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "fetching uv into .tools/uv"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools/uv --require-hashes --requirement deploy/local/bootstrap.lock
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .tools/uv \
+		--require-hashes --requirement deploy/local/bootstrap.lock
 
 .venv/.complete: requirements.lock pyproject.toml | $(UV)
 	@echo "creating .venv from requirements.lock"
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
-	@$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip sync --strict --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
@@ -35,10 +39,63 @@ $(PROTOS_PYTHON): protos/requirements.lock | $(UV)
 	@$(UV) pip sync --quiet --python $@ --require-hashes protos/requirements.lock
 	@touch $@
 
+demo: setup ## run the stories on the embedded stack and check every expectation
+	@$(BIN)/penstock demo $(ARGUMENTS)
+
+test: setup $(PROTOS_PYTHON) ## lint, types, import rules, stub freshness, unit and integration tests
+	@$(BIN)/python -m tests $(ARGUMENTS)
+
+up: setup ## start the embedded stack; DETACH=1 leaves it running in the background
+	@$(BIN)/penstock up $(if $(DETACH),--detach) $(ARGUMENTS)
+
+down: setup ## end a stack started with DETACH=1
+	@$(BIN)/penstock down $(ARGUMENTS)
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy .
+
+imports: setup ## who may import whom
+	$(BIN)/lint-imports
+
+unit: setup ## unit tests alone
+	$(BIN)/pytest tests/unit
+
+integration: setup ## integration tests alone: the embedded stack, real sockets
+	$(BIN)/pytest tests/integration
+
 protos: setup $(PROTOS_PYTHON) ## check the .proto files and generate the stubs
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against protos/released.binpb
 	rm -rf $(GENERATED) && mkdir -p $(GENERATED)
 	PATH="$(CURDIR)/.tools/protos/bin:$$PATH" $(PROTOS_PYTHON) -m grpc_tools.protoc -I protos \
-		--python_out=$(GENERATED) --pyi_out=$(GENERATED) --grpc_python_out=$(GENERATED) --mypy_grpc_out=$(GENERATED) $(PROTO_FILES)
+		--python_out=$(GENERATED) --pyi_out=$(GENERATED) --grpc_python_out=$(GENERATED) --mypy_grpc_out=quiet:$(GENERATED) \
+		$(PROTO_FILES)
 	touch $(GENERATED)/penstock/py.typed
+
+protos-check: ## fail when the committed stubs are stale
+	@$(MAKE) --no-print-directory protos GENERATED=build/stubs
+	diff -r --exclude=__pycache__ protos/gen build/stubs
+
+protos-release: setup ## record the .proto files as released: later changes are checked against them
+	$(BIN)/buf build -o protos/released.binpb
+
+bench: setup ## run every benchmark, ours and its peer in alternation
+	$(BIN)/python -m bench
+
+bench-tracking: setup ## tracking intake against a raw echo servicer
+	$(BIN)/python -m bench.tracking
+
+bench-bridge: setup ## bridge drain against a Java JMS consumer
+	$(BIN)/python -m bench.bridge
+
+lock: $(UV) ## resolve the dependencies again
+	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--extra embedded --group dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove everything that was created, the data of the stack included
+	rm -rf .venv .tools .cache .penstock build

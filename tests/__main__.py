@@ -1,0 +1,130 @@
+"""`python -m tests`: every check of the repository, then one summary.
+
+A failing check does not stop the others. Skipped tests are listed with their reasons. Exit code 0 only if all checks passed.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / "build" / "reports"
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """A named check: commands that must all exit 0, one after the other."""
+
+    name: str
+    commands: Sequence[Sequence[str]]
+    report: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a check said: tests as pytest counted them; a check without tests counts as one."""
+
+    check: str
+    passed: int
+    failed: int
+    seconds: float
+    skipped: Sequence[tuple[str, str]] = field(default=())
+
+
+def pytest_check(name: str) -> Check:
+    """Tests of one folder below `tests/`, with a machine-readable report."""
+    report = REPORTS / f"{name}.xml"
+    command = (str(BIN / "pytest"), f"tests/{name}", "-q", "--no-header", "--durations=5", f"--junitxml={report}")
+    return Check(name=name, commands=[command], report=report)
+
+
+CHECKS: Sequence[Check] = (
+    Check(name="lint", commands=[(str(BIN / "ruff"), "check", "."), (str(BIN / "ruff"), "format", "--check", ".")]),
+    Check(name="types", commands=[(str(BIN / "mypy"), ".")]),
+    Check(name="imports", commands=[(str(BIN / "lint-imports"),)]),
+    Check(name="protos", commands=[("make", "--no-print-directory", "protos-check")]),
+    pytest_check("unit"),
+    pytest_check("integration"),
+)
+
+
+def run(check: Check) -> Outcome:
+    """Run the commands of a check with their output shown, and count."""
+    started = time.monotonic()
+    if check.report:
+        check.report.unlink(missing_ok=True)
+    codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in check.commands]  # noqa: S603
+    seconds = time.monotonic() - started
+    if check.report is None:
+        good = all(code == 0 for code in codes)
+        return Outcome(check=check.name, passed=int(good), failed=int(not good), seconds=seconds)
+    return _read_report(check.name, check.report, exit_code=codes[-1], seconds=seconds)
+
+
+def _read_report(name: str, report: Path, *, exit_code: int, seconds: float) -> Outcome:
+    if not report.exists():
+        return Outcome(check=name, passed=0, failed=1, seconds=seconds)
+    suite = ET.parse(report).getroot().find("testsuite")  # noqa: S314 - written by the pytest started above
+    assert suite is not None
+    failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+    skipped = [
+        (f"{case.get('classname')}::{case.get('name')}", skip.get("message", "no reason given"))
+        for case in suite.iter("testcase")
+        for skip in case.iter("skipped")
+    ]
+    passed = int(suite.get("tests", 0)) - failed - len(skipped)
+    # pytest's exit code also tells of what no test case stands for: a crash, an interrupt, no tests at all.
+    broken = exit_code != 0 and failed == 0
+    return Outcome(check=name, passed=passed, failed=failed + broken, seconds=seconds, skipped=skipped)
+
+
+def summarize(outcomes: Sequence[Outcome], output: TextIO) -> None:
+    """Print a table of the checks, the skips with their reasons, and the totals."""
+    console = Console(file=output)
+    table = Table("check", "passed", "failed", "skipped", "seconds", title="make test")
+    for outcome in outcomes:
+        style = "red" if outcome.failed else None
+        counts = (outcome.passed, outcome.failed, len(outcome.skipped), round(outcome.seconds))
+        table.add_row(outcome.check, *map(str, counts), style=style)
+    console.print(table)
+    for outcome in outcomes:
+        for test, reason in outcome.skipped:
+            console.print(f"skipped: {test}: {reason}", soft_wrap=True, highlight=False, markup=False)
+    passed, failed, skipped = (
+        sum(o.passed for o in outcomes),
+        sum(o.failed for o in outcomes),
+        sum(len(o.skipped) for o in outcomes),
+    )
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", file=output)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chosen checks; all of them when none is named."""
+    names = [check.name for check in CHECKS]
+    parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"which checks to run, of: {', '.join(names)}")
+    chosen = parser.parse_args(arguments).checks or names
+    if unknown := set(chosen) - set(names):
+        parser.error(f"no such check: {', '.join(sorted(unknown))}; choose of: {', '.join(names)}")
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for check in CHECKS:
+        if check.name in chosen:
+            print(f"\n== {check.name}", flush=True)
+            outcomes.append(run(check))
+    summarize(outcomes, sys.stdout)
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
