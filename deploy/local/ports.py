@@ -1,0 +1,139 @@
+"""The ports of the stack: fixed defaults moved by one offset, or free ones for tests; and who holds a taken one."""
+
+import random
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+# Above the registered services most machines run, below the range Linux takes outgoing ports from (32768).
+_FREE_RANGE = range(15_000, 32_000)
+_TCP_LISTEN = "0A"  # state column of /proc/net/tcp, proc_pid_net(5)
+
+
+class PortTakenError(Exception):
+    """Ports the stack needs are in use; the message names each with its owner and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """One TCP port per listener, all on loopback; the gRPC services' Prometheus metrics are 1000 above by default."""
+
+    config: int = 50051
+    filtering: int = 50052
+    tracking: int = 50053
+    persistence: int = 50054
+    bridge: int = 50055
+    config_metrics: int = 51051
+    filtering_metrics: int = 51052
+    tracking_metrics: int = 51053
+    persistence_metrics: int = 51054
+    bridge_metrics: int = 51055
+    tracking_http: int = 8080
+    stomp: int = 61613
+    openwire: int = 61616
+    valkey: int = 6379
+    emulator: int = 5000
+    lambda_endpoint: int = 9001
+
+    def address(self, name: str) -> str:
+        return f"{LOOPBACK}:{getattr(self, name)}"
+
+
+def default_ports(offset: int = 0) -> Ports:
+    """The documented ports, each moved by `offset`. Raises ValueError when one leaves 1-65535."""
+    moved = {field.name: field.default + offset for field in fields(Ports) if isinstance(field.default, int)}
+    outside = [f"{name} {port}" for name, port in moved.items() if not 1 <= port <= 65535]  # noqa: PLR2004 - TCP
+    if outside:
+        raise ValueError(f"port offset {offset} moves {', '.join(outside)} outside 1-65535: choose another offset")
+    return Ports(**moved)
+
+
+def free_ports() -> Ports:
+    """Ports nobody listens on now, for tests that run beside each other."""
+    return Ports(
+        **dict(zip([field.name for field in fields(Ports)], free_port_numbers(len(fields(Ports))), strict=True))
+    )
+
+
+def free_port_numbers(count: int) -> list[int]:
+    """`count` different ports that can be bound now; each is held while the others are looked for."""
+    held: list[socket.socket] = []
+    candidates = iter(random.sample(_FREE_RANGE, len(_FREE_RANGE)))
+    try:
+        while len(held) < count:
+            listener = socket.socket()
+            held.append(listener)
+            try:
+                listener.bind((LOOPBACK, next(candidates)))
+            except OSError:
+                held.pop().close()
+        return [listener.getsockname()[1] for listener in held]
+    finally:
+        for listener in held:
+            listener.close()
+
+
+def check_free(ports: Mapping[str, int]) -> None:
+    """Raise `PortTakenError` for all of `ports` (purpose to number) that somebody listens on."""
+    taken = {purpose: port for purpose, port in ports.items() if _is_taken(port)}
+    if taken:
+        lines = [f"port {port} ({purpose}) is taken by {port_owner(port)}" for purpose, port in taken.items()]
+        advice = "stop that process, or move all ports with --port-offset N (PENSTOCK_PORT_OFFSET=N)"
+        raise PortTakenError("; ".join(lines) + f": {advice}")
+
+
+def check_ports_free(ports: Ports) -> None:
+    """`check_free` for every port of the stack."""
+    check_free(asdict(ports))
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as listener:
+        # As servers do: without it ports of connections closed a moment ago (TIME_WAIT) count as taken.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError:
+            return True
+    return False
+
+
+def port_owner(port: int) -> str:
+    """`name (pid 123)` of the process listening on `port`, or `unknown owner` (another user's process, not Linux)."""
+    for inode in _listening_inodes(port):
+        pid = _process_with_socket(inode)
+        if pid is not None:
+            return f"{_process_name(pid)} (pid {pid})"
+    return "unknown owner"
+
+
+def _listening_inodes(port: int) -> list[str]:
+    inodes = []
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if not table.exists():
+            continue
+        for line in table.read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == _TCP_LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
+                inodes.append(columns[9])
+    return inodes
+
+
+def _process_with_socket(inode: str) -> int | None:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(entry.readlink()) == f"socket:[{inode}]" for entry in (process / "fd").iterdir()):
+                return int(process.name)
+        except OSError:  # ended meanwhile, or another user's
+            continue
+    return None
+
+
+def _process_name(pid: int) -> str:
+    """The kernel's short name; never the command line, which may hold secrets."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "a process that has just ended"
