@@ -1,0 +1,91 @@
+"""ActiveMQ Classic itself, run from its jars: STOMP for the bridge, OpenWire for JMS producers, KahaDB on disk."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from signal import SIGTERM
+
+from deploy.local.jar_sources import JAR_SOURCES
+from deploy.local.jars import broker_jars
+from deploy.local.java import find_java
+from deploy.local.part import PartNotReadyError, PartSpec, Progress
+from deploy.local.probes import ask
+
+BROKER_USER = "penstock"
+BROKER_PASSWORD = "penstock"  # noqa: S105 - the login of a broker that listens on loopback alone
+CONFIGURATION = Path(__file__).with_name("activemq.xml")
+_KILLED_BY_SIGTERM = 143
+_LOGGING = {
+    "showDateTime": "true",
+    "dateTimeFormat": "HH:mm:ss.SSS",
+    "showThreadName": "false",
+    "showShortLogName": "true",
+    "log.org.springframework": "warn",
+    "log.org.apache.xbean": "warn",
+    # "Could not accept connection" at every stop that meets a connecting client.
+    "log.org.apache.activemq.transport.tcp.TcpTransportServer": "error",
+}
+
+
+def activemq_part(
+    *,
+    home: Path,
+    data_directory: Path,
+    stomp_port: int,
+    openwire_port: int,
+    cache: Path,
+    progress: Progress,
+    user: str = BROKER_USER,
+    password: str = BROKER_PASSWORD,
+    environ: Mapping[str, str] | None = None,
+) -> PartSpec:
+    """Find Java and the jars (fetching them once into `cache`) and describe the broker's process.
+
+    `home` is where the broker looks for its own files; `data_directory` holds queues and scheduled messages and
+    belongs to one broker at a time: a second one ends at once with "could not be locked".
+
+    Raises:
+        PartError: no Java, no jars, or a jar that is not the pinned one.
+    """
+    java = find_java(progress, environ)
+    jars = broker_jars(cache, progress, JAR_SOURCES)
+    # Java's user.home and temporary files stay inside the stack's own folder.
+    temporary = data_directory / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    return PartSpec(
+        name="activemq",
+        argv=(
+            str(java.executable), "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
+            f"-Djava.io.tmpdir={temporary}", f"-Dactivemq.home={home}", f"-Dactivemq.base={home}",
+            f"-Dactivemq.data={data_directory}",
+            *(f"-Dorg.slf4j.simpleLogger.{key}={value}" for key, value in _LOGGING.items()),
+            "-cp", jars.class_path, "org.apache.activemq.console.Main", "start", f"xbean:{CONFIGURATION.as_uri()}",
+        ),
+        environment={
+            "ACTIVEMQ_DATA": str(data_directory),
+            "ACTIVEMQ_STOMP_PORT": str(stomp_port),
+            "ACTIVEMQ_OPENWIRE_PORT": str(openwire_port),
+            "ACTIVEMQ_USER": user,
+            "ACTIVEMQ_PASSWORD": password,
+        },
+        data_directory=data_directory,
+        addresses={"stomp": f"127.0.0.1:{stomp_port}", "openwire": f"127.0.0.1:{openwire_port}"},
+        version=f"{jars}, {java}",
+        is_real=True,
+        ready=partial(stomp_answers, stomp_port, user, password),
+        stop_signal=SIGTERM,
+        clean_exit_codes=frozenset({0, _KILLED_BY_SIGTERM}),
+    )  # fmt: skip
+
+
+async def stomp_answers(port: int, user: str, password: str) -> None:
+    """One STOMP CONNECT. An open port alone proves nothing: the broker opens it before its store.
+
+    Raises:
+        PartNotReadyError: no CONNECTED within two seconds, or ERROR, whose message is passed on.
+    """
+    connect = f"CONNECT\naccept-version:1.2\nhost:localhost\nlogin:{user}\npasscode:{password}\n\n\0"
+    answer = await ask(port, connect.encode(), until=b"\0", name="ActiveMQ")
+    if not answer.lstrip().startswith(b"CONNECTED"):
+        header = next((line for line in answer.decode(errors="replace").splitlines() if line.startswith("message")), "")
+        raise PartNotReadyError(f"ActiveMQ on port {port} refuses the login: {header or answer[:80]!r}")

@@ -1,0 +1,71 @@
+"""The parts of the embedded stack as session-wide fixtures: real processes on free ports, data below pytest's tmp."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.local.activemq import activemq_part
+from deploy.local.emulator import emulator_part
+from deploy.local.part import PartSpec, SilentProgress
+from deploy.local.ports import free_port_numbers
+from deploy.local.supervisor import Supervisor
+from deploy.local.valkey import valkey_part
+from tests.integration.parts import RunningPart
+
+REPOSITORY = Path(__file__).parents[2]
+JAR_CACHE = REPOSITORY / ".cache" / "jars"
+
+
+@asynccontextmanager
+async def running(describe: Callable[[Path], PartSpec], directory: Path) -> AsyncIterator[RunningPart]:
+    """Run what `describe(data_directory)` describes until the end of the block."""
+    spec = describe(directory / "data")
+    async with Supervisor(working_directory=directory, log_directory=directory / "logs") as supervisor:
+        supervisor.add(spec)
+        await supervisor.start()
+        yield RunningPart(spec, supervisor)
+
+
+def describe_activemq(data_directory: Path) -> PartSpec:
+    stomp, openwire = free_port_numbers(2)
+    return activemq_part(
+        home=data_directory,
+        data_directory=data_directory,
+        stomp_port=stomp,
+        openwire_port=openwire,
+        cache=JAR_CACHE,
+        progress=SilentProgress(),
+    )
+
+
+def describe_valkey(data_directory: Path) -> PartSpec:
+    (port,) = free_port_numbers(1)
+    return valkey_part(data_directory=data_directory, port=port, progress=SilentProgress())
+
+
+def describe_emulator(data_directory: Path) -> PartSpec:
+    (port,) = free_port_numbers(1)
+    return emulator_part(data_directory=data_directory, port=port, progress=SilentProgress())
+
+
+@pytest.fixture(scope="session")
+async def activemq(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningPart]:
+    """ActiveMQ: addresses `stomp` and `openwire`, login penstock/penstock. Use queue names of your own."""
+    async with running(describe_activemq, tmp_path_factory.mktemp("activemq")) as part:
+        yield part
+
+
+@pytest.fixture(scope="session")
+async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningPart]:
+    """Valkey: address `redis`. Use key prefixes of your own."""
+    async with running(describe_valkey, tmp_path_factory.mktemp("valkey")) as part:
+        yield part
+
+
+@pytest.fixture(scope="session")
+async def aws_emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningPart]:
+    """The AWS emulator: address `http`, region us-east-1, credentials test/test. A restart forgets everything."""
+    async with running(describe_emulator, tmp_path_factory.mktemp("aws-emulator")) as part:
+        yield part

@@ -1,0 +1,39 @@
+"""A running part of the embedded stack, as the fixtures hand it to tests."""
+
+import signal
+from collections.abc import Mapping
+
+from deploy.local.part import PartSpec
+from deploy.local.supervisor import Supervisor
+
+
+class RunningPart:
+    """One real process on loopback. Tests may kill and start it; they must leave it running."""
+
+    def __init__(self, spec: PartSpec, supervisor: Supervisor) -> None:
+        self.spec = spec
+        self._supervisor = supervisor
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        return self.spec.addresses
+
+    def port(self, name: str) -> int:
+        """The port behind one of the part's addresses."""
+        return int(self.addresses[name].rpartition(":")[2])
+
+    async def kill(self) -> None:
+        """End it by SIGKILL; it stays down until `start`."""
+        self._supervisor.kill(self.spec.name, signal.SIGKILL)
+        await self._supervisor.stop_one(self.spec.name)
+
+    async def stop(self) -> None:
+        """End it in its own way (SIGTERM); it stays down until `start`."""
+        await self._supervisor.stop_one(self.spec.name)
+
+    async def start(self) -> None:
+        """Start it on the same ports and data; returns when it serves."""
+        await self._supervisor.start(self.spec.name)
+
+    async def restart(self) -> None:
+        await self._supervisor.restart(self.spec.name)
