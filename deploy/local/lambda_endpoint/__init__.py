@@ -1,4 +1,4 @@
-"""A local Lambda: the Invoke API for boto3 and the Runtime API for `awslambdaric` workers, on one loopback port.
+"""A local Lambda: the Invoke API for boto3 and the Runtime API for `awslambdaric` workers, on loopback.
 
 Read in this order: `function` (what can be invoked), `invocation` (one call and how it ended), `worker` (one process
 that runs a handler), `pool` (the workers of a function), `event_queue` (Event invocations, retried),

@@ -1,4 +1,4 @@
-"""Everything of the endpoint put together: pools, queue, records, both APIs, one port."""
+"""Everything of the endpoint put together: pools, queue, records, the Invoke API."""
 
 import asyncio
 import os
@@ -10,11 +10,10 @@ from typing import Self
 
 from deploy.local.lambda_endpoint.event_queue import EventQueue
 from deploy.local.lambda_endpoint.function import FunctionSpec
-from deploy.local.lambda_endpoint.http_server import HttpRequest, HttpResponse, serve_http
+from deploy.local.lambda_endpoint.http_server import HttpServer
 from deploy.local.lambda_endpoint.invoke_api import InvokeApi
 from deploy.local.lambda_endpoint.pool import WorkerPool
 from deploy.local.lambda_endpoint.records import InvocationRecords
-from deploy.local.lambda_endpoint.runtime_api import RuntimeApi
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -34,36 +33,33 @@ class LambdaEndpoint:
         """`data_directory` gets `invocations.jsonl` and the folder `events`; `retry_delays` are seconds."""
         data_directory.mkdir(parents=True, exist_ok=True)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        self._host, self._port = host, port
+        self.host, self.port = host, port
         self._pools = {
-            name: WorkerPool(function, runtime_api=f"{host}:{port}/w/{name}", environment=environment, log=_write_log)
-            for name, function in functions.items()
+            name: WorkerPool(function, environment=environment, log=_write_log) for name, function in functions.items()
         }
         self._records = InvocationRecords(data_directory / "invocations.jsonl")
         self._queue = EventQueue(
             folder=data_directory / "events", pools=self._pools, records=self._records, retry_delays=retry_delays
         )
-        self._runtime = RuntimeApi(self._pools)
-        self._invoke = InvokeApi(pools=self._pools, queue=self._queue, records=self._records)
-        self._server: asyncio.Server | None = None
+        api = InvokeApi(pools=self._pools, queue=self._queue, records=self._records)
+        self._server = HttpServer(api.handle)
 
     async def __aenter__(self) -> Self:
         self._records.load()
-        self._server = await serve_http(self._handle, host=self._host, port=self._port)
+        await self._server.start(host=self.host, port=self.port)
         self._queue.resume()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.close()
+        await self._server.close()
         await self._queue.close()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
-    async def _handle(self, request: HttpRequest) -> HttpResponse:
-        api = self._runtime if request.path.startswith("/w/") else self._invoke
-        return await api.handle(request)
+    async def drained(self) -> None:
+        """Return when every accepted Event has succeeded or failed for good."""
+        await self._queue.drained()
 
 
 def _write_log(function: str, chunk: bytes) -> None:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 from deploy.local.lambda_endpoint.invocation import Invocation, Outcome
-from deploy.local.lambda_endpoint.pool import WorkerPool
 from deploy.local.lambda_endpoint.records import InvocationRecords
 
 QUEUE_LIMIT = 10_000
@@ -20,6 +20,12 @@ class QueueFullError(Exception):
     """As many events wait as the queue holds."""
 
 
+class Invoker(Protocol):
+    """What runs the invocations of one function."""
+
+    async def invoke_when_free(self, invocation: Invocation) -> Outcome: ...
+
+
 class EventQueue:
     """Runs each event once and, while it fails, once more after each of `retry_delays` (seconds)."""
 
@@ -27,7 +33,7 @@ class EventQueue:
         self,
         *,
         folder: Path,
-        pools: Mapping[str, WorkerPool],
+        pools: Mapping[str, Invoker],
         records: InvocationRecords,
         retry_delays: Sequence[float],
         sleep: Sleep = asyncio.sleep,
@@ -67,6 +73,11 @@ class EventQueue:
         partial.write_text(json.dumps(fields), encoding="utf-8")
         partial.rename(self._path(invocation))
         self._start(invocation)
+
+    async def drained(self) -> None:
+        """Return when no event waits or runs."""
+        while self._running:
+            await asyncio.wait(self._running)
 
     async def close(self) -> None:
         """Stop; what has not ended stays in the folder."""

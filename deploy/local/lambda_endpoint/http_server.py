@@ -39,18 +39,43 @@ class HttpResponse:
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-async def serve_http(handler: Handler, *, host: str, port: int) -> asyncio.Server:
-    """Listen and answer every request with `handler`. asyncio sets TCP_NODELAY on each connection."""
+class HttpServer:
+    """Answers every request on a port with one handler, from `start` to `close`."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self, *, host: str, port: int) -> int:
+        """Listen, on a free port when `port` is 0; the port. Raises OSError when it is taken.
+
+        asyncio sets TCP_NODELAY on each connection.
+        """
+        self._server = await asyncio.start_server(self._connected, host, port, limit=HEAD_LIMIT_BYTES)
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    async def close(self) -> None:
+        """Stop listening and drop all connections, those within a request too."""
+        if self._server is not None:
+            self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await _serve_connection(handler, reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the peer went away: nobody is left to be told
+            await _serve_connection(self._handler, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the peer went away or stopped speaking HTTP within a body: nobody is left to be told
         finally:
             writer.close()
-
-    return await asyncio.start_server(connected, host, port, limit=HEAD_LIMIT_BYTES)
 
 
 async def _serve_connection(handler: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,11 +1,11 @@
 """The workers of one function: idle ones are reused, new ones started up to the function's concurrency."""
 
 import asyncio
-import itertools
 from collections.abc import Mapping
 
 from deploy.local.lambda_endpoint.function import REGION, FunctionSpec
 from deploy.local.lambda_endpoint.invocation import Invocation, Outcome
+from deploy.local.lambda_endpoint.runtime_api import runtime_api
 from deploy.local.lambda_endpoint.worker import LogSink, Worker
 
 
@@ -16,21 +16,14 @@ class TooManyRequestsError(Exception):
 class WorkerPool:
     """Runs invocations of one function, at most `function.concurrency` at a time."""
 
-    def __init__(
-        self, function: FunctionSpec, *, runtime_api: str, environment: Mapping[str, str], log: LogSink
-    ) -> None:
-        """`runtime_api` is `host:port/w/<function>`; each worker gets a path of its own below it."""
+    def __init__(self, function: FunctionSpec, *, environment: Mapping[str, str], log: LogSink) -> None:
+        """`environment` is what every worker sees beside what Lambda and the function itself set."""
         self.function = function
-        self._runtime_api = runtime_api
-        self._environment = environment
+        self._environment = worker_environment(function, environment)
         self._log = log
         self._slots = asyncio.Semaphore(function.concurrency)
-        self._ids = itertools.count(1)
-        self._workers: dict[str, Worker] = {}
-        self._idle: list[str] = []
-
-    def worker(self, worker_id: str) -> Worker | None:
-        return self._workers.get(worker_id)
+        self._workers: list[Worker] = []
+        self._idle: list[Worker] = []
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Run now, or raise `TooManyRequestsError`."""
@@ -41,42 +34,33 @@ class WorkerPool:
     async def invoke_when_free(self, invocation: Invocation) -> Outcome:
         """Run as soon as the function's concurrency allows."""
         async with self._slots:
-            worker_id, worker = await self._take()
+            worker = await self._take()
             try:
                 outcome = await worker.run(invocation)
             except BaseException:
                 worker.kill()
                 raise
             if worker.alive:
-                self._idle.append(worker_id)
+                self._idle.append(worker)
             return outcome
 
     async def close(self) -> None:
         """Kill all workers and wait until they are gone."""
-        for worker in self._workers.values():
+        for worker in self._workers:
             worker.kill()
-        await asyncio.gather(*(worker.wait_gone() for worker in self._workers.values()))
+        await asyncio.gather(*(worker.wait_gone() for worker in self._workers))
 
-    async def _take(self) -> tuple[str, Worker]:
-        for worker_id in [name for name, worker in self._workers.items() if not worker.alive]:
-            worker = self._workers.pop(worker_id)
+    async def _take(self) -> Worker:
+        for worker in [worker for worker in self._workers if not worker.alive]:
+            self._workers.remove(worker)
             worker.kill()
-        self._idle = [worker_id for worker_id in self._idle if worker_id in self._workers]
+        self._idle = [worker for worker in self._idle if worker.alive]
         if self._idle:
-            worker_id = self._idle.pop()  # the most recently used one is the warmest
-            return worker_id, self._workers[worker_id]
-        worker_id = str(next(self._ids))
-        worker = Worker(self.function, log=self._log)
-        self._workers[worker_id] = worker
-        runtime_api = f"{self._runtime_api}/{worker_id}"
-        try:
-            await worker.start(
-                runtime_api=runtime_api, environment=worker_environment(self.function, self._environment)
-            )
-        except BaseException:
-            del self._workers[worker_id]
-            raise
-        return worker_id, worker
+            return self._idle.pop()  # the most recently used one is the warmest
+        worker = Worker(self.function, runtime_api=runtime_api, log=self._log)
+        await worker.start(self._environment)
+        self._workers.append(worker)
+        return worker
 
 
 def worker_environment(function: FunctionSpec, environment: Mapping[str, str]) -> Mapping[str, str]:

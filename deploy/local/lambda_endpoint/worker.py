@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from deploy.local.lambda_endpoint.function import FunctionSpec
+from deploy.local.lambda_endpoint.http_server import HttpServer
 from deploy.local.lambda_endpoint.invocation import (
     LOG_TAIL_BYTES,
     RESPONSE_LIMIT_BYTES,
@@ -22,6 +23,7 @@ from deploy.local.lambda_endpoint.invocation import (
 from deploy.local.launch import tied_to_parent
 
 LogSink = Callable[[str, bytes], None]
+RuntimeApiFactory = Callable[["Worker"], HttpServer]
 
 
 class WorkerGoneError(Exception):
@@ -34,9 +36,15 @@ class Worker:
     The process itself calls `next_invocation`, `respond`, `fail` and `fail_init` through the Runtime API.
     """
 
-    def __init__(self, function: FunctionSpec, *, log: LogSink) -> None:
+    def __init__(self, function: FunctionSpec, *, runtime_api: RuntimeApiFactory, log: LogSink) -> None:
+        """`runtime_api` makes the server that the process calls; each worker has one, on a port of its own.
+
+        A port for all with a path per worker would not do: awslambdaric posts a failed import by `http.client`, which
+        takes nothing but host and port.
+        """
         self.function = function
         self.deadline_ms = 0
+        self._runtime_api = runtime_api(self)
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -48,13 +56,17 @@ class Worker:
         self._current: Invocation | None = None
         self._outcome: asyncio.Future[Outcome] | None = None
         self._init_outcome: Outcome | None = None
+        self._ending = False
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None and self._init_outcome is None
+        """Whether the process can take a further invocation."""
+        return self._process is not None and self._process.returncode is None and not self._ending
 
-    async def start(self, *, runtime_api: str, environment: Mapping[str, str]) -> None:
-        """Start the process; `runtime_api` is `host:port/path`, `environment` all that the process sees."""
+    async def start(self, environment: Mapping[str, str]) -> None:
+        """Start the process; `environment` is all that it sees."""
+        port = await self._runtime_api.start(host="127.0.0.1", port=0)
+        runtime = {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}", "_HANDLER": self.function.handler}
         log_end, write_end = os.pipe()
         os.set_blocking(log_end, False)
         argv = tied_to_parent((sys.executable, "-m", "awslambdaric", self.function.handler))
@@ -62,7 +74,7 @@ class Worker:
             self._process = await asyncio.create_subprocess_exec(
                 *argv,
                 cwd=self.function.code,
-                env={**environment, "AWS_LAMBDA_RUNTIME_API": runtime_api, "_HANDLER": self.function.handler},
+                env={**environment, **runtime},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=write_end,
@@ -70,6 +82,7 @@ class Worker:
             )
         except BaseException:
             os.close(log_end)
+            await self._runtime_api.close()
             raise
         finally:
             os.close(write_end)
@@ -139,6 +152,7 @@ class Worker:
     def respond(self, request_id: str, payload: bytes) -> bool:
         """Take the handler's answer; False when it is larger than Lambda passes on."""
         accepted = len(payload) <= RESPONSE_LIMIT_BYTES
+        self._ending |= not accepted  # awslambdaric ends when its response is refused
         self._settle(request_id, Outcome(payload=payload) if accepted else response_too_large())
         return accepted
 
@@ -151,6 +165,7 @@ class Worker:
     def fail_init(self, document: bytes) -> None:
         """Take the error that kept the handler from being loaded; the process ends by itself."""
         self._init_outcome = handler_error(document)
+        self._ending = True
         if self._current is not None:
             self._settle(self._current.request_id, self._init_outcome)
 
@@ -179,6 +194,7 @@ class Worker:
         if self._asked is not None and not self._asked.done():
             self._asked.set_exception(WorkerGoneError())
             self._asked.exception()  # the connection that waited may be gone as well
+        await self._runtime_api.close()
         if self._current is not None:
             ending = self._init_outcome or exited(self._current.request_id, return_code)
             self._settle(self._current.request_id, ending)
