@@ -37,7 +37,7 @@ class HealthBoard(Collector):
         self._states: dict[str, HealthState] = {}
         self._draining = False
         self._changed = asyncio.Event()
-        self._log = structlog.get_logger("health")
+        self._log = structlog.get_logger(component="health")
 
     def set(self, service_name: str, serving: bool, detail: str = "") -> None:  # noqa: FBT001
         """Sets the state of a service or part; `detail` says in a few words what is wrong, empty when nothing is."""
