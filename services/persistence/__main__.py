@@ -1,0 +1,48 @@
+"""`python -m services.persistence`: events at rest."""
+
+import sys
+from contextlib import AsyncExitStack
+
+import grpc
+from penstock.delivery.v1 import delivery_service_pb2_grpc
+from penstock.persistence.v1 import persistence_service_pb2_grpc
+
+from services.persistence import delivery, servicer
+from services.persistence.recorder import EventRecorder
+from services.persistence.settings import PersistenceSettings
+from services.persistence.sqlite import SqliteEventStore
+from services.persistence.store import EventStore, MemoryEventStore
+from services.runtime.health import HealthBoard
+from services.runtime.server import run, serve
+from services.runtime.settings import parse_command_line
+
+
+async def main() -> None:
+    settings = parse_command_line(PersistenceSettings, prog="services.persistence", description="Events at rest.")
+    health = HealthBoard()
+    async with AsyncExitStack() as stack:
+        store: EventStore = MemoryEventStore()
+        tasks = []
+        if settings.store == "sqlite":
+            sqlite = await stack.enter_async_context(
+                SqliteEventStore(
+                    settings.database,
+                    max_bytes=settings.max_database_bytes,
+                    max_waiting_records=settings.max_waiting_events,
+                    on_trouble=lambda text: health.set("store", not text, text),
+                )
+            )
+            store, tasks = sqlite, [sqlite.broken]
+        recorder = EventRecorder(store)
+
+        def register(server: grpc.aio.Server) -> tuple[str, str]:
+            persistence = servicer.PersistenceServicer(recorder, store)
+            persistence_service_pb2_grpc.add_PersistenceServiceServicer_to_server(persistence, server)
+            delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery.DeliveryServicer(recorder), server)
+            return servicer.SERVICE, delivery.SERVICE
+
+        await serve(settings=settings, name="persistence", register=register, health=health, tasks=tasks)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
