@@ -133,10 +133,12 @@ class ReplayDeadLettersRequest(_message.Message):
     def __init__(self, source: _Optional[str] = ..., message_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReplayDeadLettersResponse(_message.Message):
-    __slots__ = ("replayed",)
+    __slots__ = ("replayed", "skipped")
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
     replayed: int
-    def __init__(self, replayed: _Optional[int] = ...) -> None: ...
+    skipped: int
+    def __init__(self, replayed: _Optional[int] = ..., skipped: _Optional[int] = ...) -> None: ...
 
 class PurgeDeadLettersRequest(_message.Message):
     __slots__ = ("source", "message_ids")

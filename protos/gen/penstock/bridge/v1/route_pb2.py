@@ -27,7 +27,7 @@ from penstock.delivery.v1 import target_pb2 as penstock_dot_delivery_dot_v1_dot_
 from penstock.filtering.v1 import message_pb2 as penstock_dot_filtering_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epenstock/bridge/v1/route.proto\x12\x12penstock.bridge.v1\x1a\x1egoogle/protobuf/duration.proto\x1a!penstock/delivery/v1/target.proto\x1a#penstock/filtering/v1/message.proto\"\x93\x04\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08selector\x18\x03 \x01(\t\x12\x14\n\x0c\x66ilter_topic\x18\x04 \x01(\t\x12-\n\x07targets\x18\x05 \x03(\x0b\x32\x1c.penstock.delivery.v1.Target\x12=\n\nattributes\x18\x06 \x03(\x0b\x32).penstock.bridge.v1.Route.AttributesEntry\x12\x33\n\x0b\x62ody_format\x18\x07 \x01(\x0e\x32\x1e.penstock.bridge.v1.BodyFormat\x12\x30\n\x05\x62\x61tch\x18\x08 \x01(\x0b\x32!.penstock.bridge.v1.BatchSettings\x12\x30\n\x05retry\x18\t \x01(\x0b\x32!.penstock.bridge.v1.RetrySettings\x12\x13\n\x0b\x63oncurrency\x18\n \x01(\x05\x12\x10\n\x08prefetch\x18\x0b \x01(\x05\x12\x0e\n\x06paused\x18\x0c \x01(\x08\x12\x16\n\x0egroup_property\x18\r \x01(\t\x12\x15\n\rprotobuf_type\x18\x0e \x01(\t\x1aW\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x33\n\x05value\x18\x02 \x01(\x0e\x32$.penstock.filtering.v1.AttributeType:\x02\x38\x01\"c\n\rBatchSettings\x12\x14\n\x0cmax_messages\x18\x01 \x01(\x05\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\"\x9d\x01\n\rRetrySettings\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x04 \x01(\x01*\x9c\x01\n\nBodyFormat\x12\x1b\n\x17\x42ODY_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x42ODY_FORMAT_AUTO\x10\x01\x12\x14\n\x10\x42ODY_FORMAT_TEXT\x10\x02\x12\x14\n\x10\x42ODY_FORMAT_JSON\x10\x03\x12\x15\n\x11\x42ODY_FORMAT_BYTES\x10\x04\x12\x18\n\x14\x42ODY_FORMAT_PROTOBUF\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epenstock/bridge/v1/route.proto\x12\x12penstock.bridge.v1\x1a\x1egoogle/protobuf/duration.proto\x1a!penstock/delivery/v1/target.proto\x1a#penstock/filtering/v1/message.proto\"\xa9\x04\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08selector\x18\x03 \x01(\t\x12\x14\n\x0c\x66ilter_topic\x18\x04 \x01(\t\x12-\n\x07targets\x18\x05 \x03(\x0b\x32\x1c.penstock.delivery.v1.Target\x12=\n\nattributes\x18\x06 \x03(\x0b\x32).penstock.bridge.v1.Route.AttributesEntry\x12\x33\n\x0b\x62ody_format\x18\x07 \x01(\x0e\x32\x1e.penstock.bridge.v1.BodyFormat\x12\x30\n\x05\x62\x61tch\x18\x08 \x01(\x0b\x32!.penstock.bridge.v1.BatchSettings\x12\x30\n\x05retry\x18\t \x01(\x0b\x32!.penstock.bridge.v1.RetrySettings\x12\x13\n\x0b\x63oncurrency\x18\n \x01(\x05\x12\x10\n\x08prefetch\x18\x0b \x01(\x05\x12\x0e\n\x06paused\x18\x0c \x01(\x08\x12\x16\n\x0egroup_property\x18\r \x01(\t\x12\x15\n\rprotobuf_type\x18\x0e \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65pt_empty\x18\x0f \x01(\x08\x1aW\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x33\n\x05value\x18\x02 \x01(\x0e\x32$.penstock.filtering.v1.AttributeType:\x02\x38\x01\"c\n\rBatchSettings\x12\x14\n\x0cmax_messages\x18\x01 \x01(\x05\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\"\x9d\x01\n\rRetrySettings\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x04 \x01(\x01*\x9c\x01\n\nBodyFormat\x12\x1b\n\x17\x42ODY_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x42ODY_FORMAT_AUTO\x10\x01\x12\x14\n\x10\x42ODY_FORMAT_TEXT\x10\x02\x12\x14\n\x10\x42ODY_FORMAT_JSON\x10\x03\x12\x15\n\x11\x42ODY_FORMAT_BYTES\x10\x04\x12\x18\n\x14\x42ODY_FORMAT_PROTOBUF\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,14 +36,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ROUTE_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_BODYFORMAT']._serialized_start=954
-  _globals['_BODYFORMAT']._serialized_end=1110
+  _globals['_BODYFORMAT']._serialized_start=976
+  _globals['_BODYFORMAT']._serialized_end=1132
   _globals['_ROUTE']._serialized_start=159
-  _globals['_ROUTE']._serialized_end=690
-  _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_start=603
-  _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_end=690
-  _globals['_BATCHSETTINGS']._serialized_start=692
-  _globals['_BATCHSETTINGS']._serialized_end=791
-  _globals['_RETRYSETTINGS']._serialized_start=794
-  _globals['_RETRYSETTINGS']._serialized_end=951
+  _globals['_ROUTE']._serialized_end=712
+  _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_start=625
+  _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_end=712
+  _globals['_BATCHSETTINGS']._serialized_start=714
+  _globals['_BATCHSETTINGS']._serialized_end=813
+  _globals['_RETRYSETTINGS']._serialized_start=816
+  _globals['_RETRYSETTINGS']._serialized_end=973
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ BODY_FORMAT_BYTES: BodyFormat
 BODY_FORMAT_PROTOBUF: BodyFormat
 
 class Route(_message.Message):
-    __slots__ = ("name", "source", "selector", "filter_topic", "targets", "attributes", "body_format", "batch", "retry", "concurrency", "prefetch", "paused", "group_property", "protobuf_type")
+    __slots__ = ("name", "source", "selector", "filter_topic", "targets", "attributes", "body_format", "batch", "retry", "concurrency", "prefetch", "paused", "group_property", "protobuf_type", "accept_empty")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class Route(_message.Message):
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     GROUP_PROPERTY_FIELD_NUMBER: _ClassVar[int]
     PROTOBUF_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_EMPTY_FIELD_NUMBER: _ClassVar[int]
     name: str
     source: str
     selector: str
@@ -64,7 +65,8 @@ class Route(_message.Message):
     paused: bool
     group_property: str
     protobuf_type: str
-    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., selector: _Optional[str] = ..., filter_topic: _Optional[str] = ..., targets: _Optional[_Iterable[_Union[_target_pb2.Target, _Mapping]]] = ..., attributes: _Optional[_Mapping[str, _message_pb2.AttributeType]] = ..., body_format: _Optional[_Union[BodyFormat, str]] = ..., batch: _Optional[_Union[BatchSettings, _Mapping]] = ..., retry: _Optional[_Union[RetrySettings, _Mapping]] = ..., concurrency: _Optional[int] = ..., prefetch: _Optional[int] = ..., paused: bool = ..., group_property: _Optional[str] = ..., protobuf_type: _Optional[str] = ...) -> None: ...
+    accept_empty: bool
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., selector: _Optional[str] = ..., filter_topic: _Optional[str] = ..., targets: _Optional[_Iterable[_Union[_target_pb2.Target, _Mapping]]] = ..., attributes: _Optional[_Mapping[str, _message_pb2.AttributeType]] = ..., body_format: _Optional[_Union[BodyFormat, str]] = ..., batch: _Optional[_Union[BatchSettings, _Mapping]] = ..., retry: _Optional[_Union[RetrySettings, _Mapping]] = ..., concurrency: _Optional[int] = ..., prefetch: _Optional[int] = ..., paused: bool = ..., group_property: _Optional[str] = ..., protobuf_type: _Optional[str] = ..., accept_empty: bool = ...) -> None: ...
 
 class BatchSettings(_message.Message):
     __slots__ = ("max_messages", "window", "max_bytes")
