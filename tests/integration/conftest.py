@@ -8,14 +8,13 @@ import pytest
 
 from deploy.local.activemq import activemq_part
 from deploy.local.emulator import emulator_part
+from deploy.local.jars import JAR_CACHE
+from deploy.local.jms import JmsClient, find_jms_client
 from deploy.local.part import PartSpec, SilentProgress
 from deploy.local.ports import free_port_numbers
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import valkey_part
 from tests.integration.parts import RunningPart
-
-REPOSITORY = Path(__file__).parents[2]
-JAR_CACHE = REPOSITORY / ".cache" / "jars"
 
 
 @asynccontextmanager
@@ -69,3 +68,9 @@ async def aws_emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     """The AWS emulator: address `http`, region us-east-1, credentials test/test. A restart forgets everything."""
     async with running(describe_emulator, tmp_path_factory.mktemp("aws-emulator")) as part:
         yield part
+
+
+@pytest.fixture(scope="session")
+def jms(activemq: RunningPart) -> JmsClient:
+    """A real JMS producer and consumer on the broker; its calls block."""
+    return find_jms_client(f"tcp://{activemq.addresses['openwire']}")

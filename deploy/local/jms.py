@@ -1,0 +1,283 @@
+"""Real JMS messages from Python: runs the Java producer and consumer of `tests/jms` over OpenWire.
+
+With a JDK the Java source itself is run; a bare JRE cannot compile and runs the classes that were built from it.
+"""
+
+import os
+import subprocess
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
+from deploy.local.jar_sources import JAR_SOURCES
+from deploy.local.jars import JAR_CACHE, broker_jars
+from deploy.local.java import JavaRuntime, find_java
+from deploy.local.part import PartError, Progress, SilentProgress
+
+JMS_SOURCE = Path(__file__).parents[2] / "tests" / "jms" / "JmsTool.java"
+JMS_CLASSES = JMS_SOURCE.with_name("classes")
+# A producer rides over a broker that comes back; one that never was there is reported after a few attempts.
+_FIRST_ATTEMPTS = 3
+_INT_BITS = 31
+
+JmsType = Literal["string", "boolean", "byte", "short", "int", "long", "float", "double", "bytes"]
+
+
+class JmsError(PartError):
+    """The Java client could not be run, or reported a failure; the message is its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JmsValue:
+    """A value with its Java type, where the default (str, bool, int or long, double, bytes) is not the one wanted."""
+
+    type: JmsType
+    value: str | bool | int | float | bytes
+
+
+JmsTyped = str | bool | int | float | bytes | JmsValue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JmsMessage:
+    """A message to send. At most one body: `text`, `data` (bytes), `entries` (map), `items` (stream) or `object_text`.
+
+    `object_text` becomes an ObjectMessage holding a list of that string. Without a body it is a plain Message, or a
+    TextMessage holding null with `null_text`. `headers`: correlation-id, reply-to, type, priority, time-to-live
+    (milliseconds), delivery-mode (persistent, the default, or non-persistent).
+    """
+
+    text: str | None = None
+    data: bytes | None = None
+    entries: Mapping[str, JmsTyped] | None = None
+    items: Sequence[JmsTyped] | None = None
+    object_text: str | None = None
+    null_text: bool = False
+    properties: Mapping[str, JmsTyped] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """The message in the form JmsTool reads."""
+        fields = [*self._body_fields()]
+        fields += [f"property {_base64(name)} {_typed(value)}" for name, value in self.properties.items()]
+        fields += [f"header {_base64(name)} {_base64(value)}" for name, value in self.headers.items()]
+        return "\t".join(fields)
+
+    def _body_fields(self) -> Sequence[str]:
+        if self.text is not None:
+            return ("kind text", f"body {_base64(self.text)}")
+        if self.data is not None:
+            return ("kind bytes", f"body {b64encode(self.data).decode()}")
+        if self.entries is not None:
+            return ("kind map", *(f"entry {_base64(name)} {_typed(value)}" for name, value in self.entries.items()))
+        if self.items is not None:
+            return ("kind stream", *(f"item {_typed(value)}" for value in self.items))
+        if self.object_text is not None:
+            return ("kind object", f"body {_base64(self.object_text)}")
+        return ("kind text",) if self.null_text else ("kind empty",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JmsReceived:
+    """A message as a JMS consumer sees it. `body` is bytes for a bytes message, else text, None where there is none."""
+
+    kind: str
+    body: str | bytes | None
+    entries: Mapping[str, JmsValue]
+    properties: Mapping[str, JmsValue]
+    headers: Mapping[str, str]
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """Read what JmsTool prints."""
+        kind, body, entries, properties, headers = "empty", b"", {}, {}, {}
+        has_body = False
+        for words in (item.split(" ") for item in line.split("\t")):
+            match words:
+                case ["kind", kind]:
+                    pass
+                case ["body", encoded]:
+                    body, has_body = b64decode(encoded), True
+                case ["entry", name, java_type, encoded]:
+                    entries[_text(name)] = _value(java_type, encoded)
+                case ["property", name, java_type, encoded]:
+                    properties[_text(name)] = _value(java_type, encoded)
+                case ["header", name, encoded]:
+                    headers[_text(name)] = _text(encoded)
+                case _:
+                    raise JmsError(f"the Java client printed a field nobody knows: {words[0]}")
+        content = (body if kind == "bytes" else body.decode()) if has_body else None
+        return cls(kind=kind, body=content, entries=entries, properties=properties, headers=headers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JmsDrain:
+    """What a drain took: how many messages, the seconds from first to last, the messages where they were wanted."""
+
+    count: int
+    seconds: float
+    messages: Sequence[JmsReceived]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JmsClient:
+    """A JMS producer and consumer on one broker. Every call runs Java once and blocks: a second or so to start.
+
+    `broker_url` is an OpenWire address such as `tcp://127.0.0.1:61616`; a broker that restarts meanwhile is waited for,
+    `timeout_seconds` for the whole call.
+    """
+
+    java: JavaRuntime
+    class_path: str
+    broker_url: str
+    user: str
+    password: str = field(repr=False)
+    timeout_seconds: float = 300.0
+
+    @property
+    def description(self) -> str:
+        """How the Java client is run, for the screen."""
+        how = "from source" if self.java.has_compiler else "from prebuilt classes, there is no Java compiler"
+        return f"{JMS_SOURCE.name} {how}, {self.java}"
+
+    def send(self, destination: str, messages: Sequence[JmsMessage]) -> list[str]:
+        """Send in order to a queue, or a topic when it starts with `topic://`; the message ids the broker confirmed.
+
+        Raises:
+            JmsError: Java or the broker refused; how many messages were confirmed before stands in the message.
+        """
+        lines = "".join(f"{message.line()}\n" for message in messages)
+        return self._run("send", destination, stdin=lines).splitlines()
+
+    def drain(
+        self, destination: str, *, maximum: int = 2**31, idle_seconds: float = 1.0, keep: bool = True
+    ) -> JmsDrain:
+        """Receive and acknowledge one by one, until `maximum` came or none came for `idle_seconds`.
+
+        Raises:
+            JmsError: Java or the broker refused.
+        """
+        options = (str(maximum), str(int(idle_seconds * 1000)), *(("print",) if keep else ()))
+        *lines, summary = self._run("drain", destination, *options).splitlines()
+        _, count, nanoseconds = summary.split(" ")
+        return JmsDrain(
+            count=int(count),
+            seconds=int(nanoseconds) / 1e9,
+            messages=[JmsReceived.from_line(line) for line in lines],
+        )
+
+    def _run(self, command: str, destination: str, *options: str, stdin: str = "") -> str:
+        program = (
+            ("-cp", self.class_path, str(JMS_SOURCE))
+            if self.java.has_compiler
+            else ("-cp", f"{self.class_path}{os.pathsep}{JMS_CLASSES}", JMS_SOURCE.stem)
+        )
+        argv = [str(self.java.executable), "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        argv += [*program, command, _with_failover(self.broker_url), destination, *options]
+        login = {"JMS_USER": self.user, "JMS_PASSWORD": self.password}
+        where = f"JMS {command} {destination} at {self.broker_url}"
+        try:
+            done = subprocess.run(
+                argv,
+                input=stdin,
+                env={**os.environ, **login},
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+                timeout=self.timeout_seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise JmsError(f"{where} did not end within {self.timeout_seconds:g} s: is the broker up?") from error
+        if done.returncode != 0:
+            confirmed = len(done.stdout.splitlines())
+            raise JmsError(f"{where} failed after {confirmed} messages: {_cause(done.stderr)}")
+        return done.stdout
+
+
+def find_jms_client(
+    broker_url: str,
+    *,
+    user: str = BROKER_USER,
+    password: str = BROKER_PASSWORD,
+    cache: Path = JAR_CACHE,
+    progress: Progress | None = None,
+) -> JmsClient:
+    """A client on the machine's Java and the broker's own jars, which are fetched when they are not cached.
+
+    Raises:
+        JmsError: no Java or no jars; or the Java sources are not there (an installed wheel has none).
+    """
+    progress = progress or SilentProgress()
+    if not JMS_SOURCE.is_file():
+        raise JmsError(f"{JMS_SOURCE} is missing: the JMS client runs from a checkout of the repository")
+    try:
+        java = find_java(progress)
+        jars = broker_jars(cache, progress, JAR_SOURCES)
+    except PartError as error:
+        raise JmsError(str(error)) from error
+    client = JmsClient(java=java, class_path=jars.class_path, broker_url=broker_url, user=user, password=password)
+    progress.step(f"JMS client: {client.description}")
+    return client
+
+
+def _with_failover(url: str) -> str:
+    return url if url.startswith("failover:") else f"failover:({url})?startupMaxReconnectAttempts={_FIRST_ATTEMPTS}"
+
+
+def _cause(stderr: str) -> str:
+    """The first exception of a Java stack trace, without its frames."""
+    lines = [line.strip() for line in stderr.splitlines() if "Exception" in line or "rror" in line]
+    return lines[0].removeprefix('Exception in thread "main" ') if lines else stderr.strip() or "no reason given"
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+def _text(encoded: str) -> str:
+    return b64decode(encoded).decode()
+
+
+def _typed(value: JmsTyped) -> str:
+    typed = value if isinstance(value, JmsValue) else _with_default_type(value)
+    match typed.value:
+        case bytes() as data:
+            encoded = b64encode(data).decode()
+        case bool() as flag:
+            encoded = _base64(str(flag).lower())
+        case other:
+            encoded = _base64(str(other))
+    return f"{typed.type} {encoded}"
+
+
+def _with_default_type(value: str | bool | int | float | bytes) -> JmsValue:  # noqa: FBT001, PYI041 - Java knows them apart
+    match value:
+        case str():
+            return JmsValue(type="string", value=value)
+        case bool():
+            return JmsValue(type="boolean", value=value)
+        case int():
+            return JmsValue(type="int" if value.bit_length() <= _INT_BITS else "long", value=value)
+        case float():
+            return JmsValue(type="double", value=value)
+        case _:
+            return JmsValue(type="bytes", value=value)
+
+
+def _value(java_type: str, encoded: str) -> JmsValue:
+    match java_type:
+        case "bytes":
+            return JmsValue(type="bytes", value=b64decode(encoded))
+        case "string":
+            return JmsValue(type="string", value=_text(encoded))
+        case "boolean":
+            return JmsValue(type="boolean", value=_text(encoded) == "true")
+        case "float" | "double":
+            return JmsValue(type=java_type, value=float(_text(encoded)))
+        case "byte" | "short" | "int" | "long":
+            return JmsValue(type=java_type, value=int(_text(encoded)))
+        case _:
+            raise JmsError(f"the Java client printed a value of unknown type {java_type}")

@@ -1,0 +1,50 @@
+"""Compile JmsTool for machines that have a Java runtime without a compiler: `python -m tests.jms.build_classes`.
+
+Needs a JDK 17 or newer. The classes are committed with the checksum of the source they were built from.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.local.jar_sources import JAR_SOURCES
+from deploy.local.jars import JAR_CACHE, broker_jars, sha256_of
+from deploy.local.java import JavaRuntime, find_java
+from deploy.local.jms import JMS_CLASSES, JMS_SOURCE
+from deploy.local.part import PartError, SilentProgress
+
+SOURCE_CHECKSUM = JMS_CLASSES / "JmsTool.java.sha256"
+
+
+def compile_classes(java: JavaRuntime, class_path: str, directory: Path) -> None:
+    """Compile the source into `directory` for Java 17, the oldest that runs the broker. Raises PartError on failure."""
+    compiler = java.executable.resolve().with_name("javac")
+    done = subprocess.run(
+        [compiler, "--release", "17", "-cp", class_path, "-d", directory, JMS_SOURCE],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise PartError(f"{compiler}: {done.stderr}")
+
+
+def main() -> None:
+    """Replace the committed classes."""
+    progress = SilentProgress()
+    java = find_java(progress)
+    if not java.has_compiler:
+        raise PartError(f"{java} has no compiler: install a JDK, or let JAVA_HOME name one")
+    jars = broker_jars(JAR_CACHE, progress, JAR_SOURCES)
+    shutil.rmtree(JMS_CLASSES, ignore_errors=True)
+    JMS_CLASSES.mkdir()
+    compile_classes(java, jars.class_path, JMS_CLASSES)
+    SOURCE_CHECKSUM.write_text(f"{sha256_of(JMS_SOURCE)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PartError as error:
+        sys.exit(f"error: {error}")
