@@ -37,6 +37,9 @@ class Ports:
     emulator: int = 5000
     lambda_endpoint: int = 9001
 
+    def by_purpose(self) -> Mapping[str, int]:
+        return asdict(self)
+
     def address(self, name: str) -> str:
         return f"{LOOPBACK}:{getattr(self, name)}"
 
@@ -82,11 +85,6 @@ def check_free(ports: Mapping[str, int]) -> None:
         lines = [f"port {port} ({purpose}) is taken by {port_owner(port)}" for purpose, port in taken.items()]
         advice = "stop that process, or move all ports with --port-offset N (PENSTOCK_PORT_OFFSET=N)"
         raise PortTakenError("; ".join(lines) + f": {advice}")
-
-
-def check_ports_free(ports: Ports) -> None:
-    """`check_free` for every port of the stack."""
-    check_free(asdict(ports))
 
 
 def _is_taken(port: int) -> bool:

@@ -1,0 +1,85 @@
+"""How the suite's processes find each other in the embedded stack: their environment variables, and nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
+from deploy.local.ports import Ports
+
+MODULES: Mapping[str, str] = {
+    "config": "services.config",
+    "filtering": "services.filtering",
+    "tracking": "services.tracking",
+    "persistence": "services.persistence",
+    "bridge": "broker_bridge",
+}
+
+
+def service_addresses(kind: str, ports: Ports) -> Mapping[str, str]:
+    """The listeners of a kind of process and where they are by default."""
+    addresses = {"grpc": ports.address(kind), "metrics": ports.address(f"{kind}_metrics")}
+    if kind == "tracking":
+        addresses["http"] = ports.address("tracking_http")
+    return addresses
+
+
+def service_environment(
+    kind: str, *, ports: Ports, addresses: Mapping[str, str], data_directory: Path
+) -> Mapping[str, str]:
+    """The variables of one process that listens at `addresses` and uses the others of the stack at `ports`."""
+    own = {
+        "port": _port(addresses["grpc"]),
+        "metrics_port": _port(addresses["metrics"]),
+        "config_target": ports.address("config"),
+        **_SPECIFIC[kind](ports, addresses, data_directory),
+    }
+    prefix = f"PENSTOCK_{kind.upper()}_"
+    return {f"{prefix}{field.upper()}": value for field, value in own.items()}
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
+
+
+def _config(_ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+    return {"database": str(data / "parameters.sqlite3"), "key_file": str(data / "secret.key")}
+
+
+def _filtering(_ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+    return {"snapshot": str(data / "subscriptions.json")}
+
+
+def _tracking(ports: Ports, addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+    return {
+        "http_port": _port(addresses["http"]),
+        "redis_url": f"redis://{ports.address('valkey')}/0",
+        "persistence_target": ports.address("persistence"),
+        "log_directory": str(data / "log"),
+    }
+
+
+def _persistence(_ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+    return {"database": str(data / "events.sqlite3")}
+
+
+def _bridge(ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+    emulator = f"http://{ports.address('emulator')}"
+    return {
+        "broker_urls": f"stomp://{ports.address('stomp')}",
+        "broker_user": BROKER_USER,
+        "broker_password": BROKER_PASSWORD,
+        "filtering_target": ports.address("filtering"),
+        "redis_url": f"redis://{ports.address('valkey')}/0",
+        "lambda_endpoint_url": f"http://{ports.address('lambda_endpoint')}",
+        "aws_endpoint_url": emulator,
+        "snapshot": str(data / "routes.json"),
+    }
+
+
+_SPECIFIC = {
+    "config": _config,
+    "filtering": _filtering,
+    "tracking": _tracking,
+    "persistence": _persistence,
+    "bridge": _bridge,
+}
