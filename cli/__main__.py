@@ -10,7 +10,7 @@ from cli import bridge, demo, events, filters, params, send, subscriptions, trac
 app = typer.Typer(
     name="penstock",
     help="Feeds legacy JMS messages, filtered and at least once, to gRPC services and AWS Lambda.",
-    epilog="Exit codes: 0 done, 1 refused, not found or an expectation that did not hold, 2 wrong usage, 3 unreachable.",
+    epilog="Exit codes: 0 done, 1 refused, not found or not as expected, 2 wrong usage, 3 unreachable.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
     context_settings={"help_option_names": ["-h", "--help"]},

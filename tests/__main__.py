@@ -1,6 +1,7 @@
 """`python -m tests`: every check of the repository, then one summary.
 
-A failing check does not stop the others. Skipped tests are listed with their reasons. Exit code 0 only if all checks passed.
+A failing check does not stop the others. Skipped tests are listed with their reasons. The exit code is 0 only if all
+checks passed.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def run(check: Check) -> Outcome:
     started = time.monotonic()
     if check.report:
         check.report.unlink(missing_ok=True)
-    codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in check.commands]  # noqa: S603
+    codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in check.commands]
     seconds = time.monotonic() - started
     if check.report is None:
         good = all(code == 0 for code in codes)
@@ -74,7 +75,7 @@ def run(check: Check) -> Outcome:
 def _read_report(name: str, report: Path, *, exit_code: int, seconds: float) -> Outcome:
     if not report.exists():
         return Outcome(check=name, passed=0, failed=1, seconds=seconds)
-    suite = ET.parse(report).getroot().find("testsuite")  # noqa: S314 - written by the pytest started above
+    suite = ET.parse(report).getroot().find("testsuite")
     assert suite is not None
     failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
     skipped = [

@@ -1,4 +1,4 @@
-"""Amazon MQ to Lambda: a JMS message invokes a function; a function that always fails ends in the dead letter queue."""
+"""Amazon MQ to Lambda: a JMS message invokes a function; when that fails every time, the message is a dead letter."""
 
 import asyncio
 import base64
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import duration_pb2
+from penstock.bridge.v1 import bridge_service_pb2 as bridge_pb
+from penstock.bridge.v1 import route_pb2
+from penstock.delivery.v1 import target_pb2
 
 from deploy.local.demo.expectation import Expectation, StoryResult
 from deploy.local.demo.session import Session, eventually
 from deploy.local.jms import JmsMessage
-from penstock.bridge.v1 import bridge_service_pb2 as bridge_pb
-from penstock.bridge.v1 import route_pb2
-from penstock.delivery.v1 import target_pb2
 
 QUEUE = "SAMPLE_QUEUE"
 FAILING_QUEUE = "FAILING_QUEUE"
@@ -62,7 +62,9 @@ async def _a_function_that_fails(session: Session) -> Sequence[Expectation]:
     invocations = len(await session.invocations("always-fails")) - before
     return [
         Expectation(what="attempts", expected=str(ATTEMPTS), received=str(invocations)),
-        Expectation(what="dead letter queue", expected=f"queue://DLQ.{FAILING_QUEUE}", received=letter.dead_letter_queue),
+        Expectation(
+            what="dead letter queue", expected=f"queue://DLQ.{FAILING_QUEUE}", received=letter.dead_letter_queue
+        ),
         Expectation(what="attempts it names", expected=str(ATTEMPTS), received=str(letter.attempts)),
         Expectation(
             what="original destination", expected=f"queue://{FAILING_QUEUE}", received=letter.original_destination

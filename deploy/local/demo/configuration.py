@@ -6,10 +6,11 @@ import sys
 import time
 import uuid
 
+from penstock.config.v1 import config_service_pb2 as config_pb
+
 from deploy.local.demo.expectation import Expectation, StoryResult
 from deploy.local.demo.session import PATIENCE_SECONDS, Session
 from deploy.local.jms import JmsMessage
-from penstock.config.v1 import config_service_pb2 as config_pb
 
 
 async def tell(session: Session) -> StoryResult:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
+from penstock.bridge.v1 import route_pb2
+from penstock.filtering.v1 import filtering_service_pb2 as filtering_pb
+from penstock.filtering.v1 import message_pb2, subscription_pb2
 
 from deploy.local.demo.expectation import Expectation, StoryResult
 from deploy.local.demo.session import Session
 from deploy.local.jms import JmsMessage
-from penstock.bridge.v1 import route_pb2
-from penstock.filtering.v1 import filtering_service_pb2 as filtering_pb
-from penstock.filtering.v1 import message_pb2, subscription_pb2
 
 SUBSCRIPTIONS = Path(__file__).with_name("subscriptions.json")
 QUEUE = "orders"
@@ -104,8 +104,9 @@ async def tell(session: Session, subscriptions: Path = SUBSCRIPTIONS) -> StoryRe
 
 
 async def put_subscriptions(session: Session, path: Path = SUBSCRIPTIONS) -> None:
-    """Put every subscription of a JSON list through the filtering service; `${aws}` stands for the emulator's address."""
-    for document in json.loads(path.read_text().replace("${aws}", session.aws_url)):
+    """Put every subscription of a JSON list through the filtering service; `${aws}` is the emulator's address."""
+    text = await asyncio.to_thread(path.read_text)
+    for document in json.loads(text.replace("${aws}", session.aws_url)):
         subscription = json_format.ParseDict(document, subscription_pb2.Subscription())
         await session.filtering.PutSubscription(filtering_pb.PutSubscriptionRequest(subscription=subscription))
 

@@ -4,20 +4,21 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
-from deploy.local.demo.expectation import Expectation, StoryResult
-from deploy.local.demo.session import Session, eventually
-from deploy.local.jms import JmsMessage
 from penstock.bridge.v1 import route_pb2
 from penstock.delivery.v1 import target_pb2
 from penstock.persistence.v1 import persistence_service_pb2 as persistence_pb
 from penstock.tracking.v1 import tracking_event_pb2 as event_pb
+
+from deploy.local.demo.expectation import Expectation, StoryResult
+from deploy.local.demo.session import Session, eventually
+from deploy.local.jms import JmsMessage
 
 QUEUE = "bulk"
 MESSAGES = 2_000
 
 
 async def tell(session: Session, kill: Callable[[str], Awaitable[None]], messages: int = MESSAGES) -> StoryResult:
-    """Send the messages, `kill` the bridge after a quarter of them and the broker after half; read back what is stored."""
+    """Send the messages, `kill` the bridge after a quarter of them, the broker after half; read what is stored."""
     program = f"restart-{uuid.uuid4().hex[:8]}"
     expected = {f"{program}-{number}" for number in range(messages)}
     await session.put_route(
@@ -34,7 +35,7 @@ async def tell(session: Session, kill: Callable[[str], Awaitable[None]], message
     sending = asyncio.create_task(
         asyncio.to_thread(session.jms.send, QUEUE, [JmsMessage(data=event.SerializeToString()) for event in events])
     )
-    for part, victim in ((messages // 4, "broker_bridge"), (messages // 2, "activemq")):
+    for part, victim in ((messages // 4, "bridge"), (messages // 2, "activemq")):
         await _stored_at_least(session, program, part)
         await kill(victim)
     sent = await sending

@@ -6,13 +6,10 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc.aio
 from google.protobuf import json_format
-
-from deploy.local.jms import JmsClient
-from deploy.local.ports import Ports
 from penstock.bridge.v1 import bridge_service_pb2 as bridge_pb
 from penstock.bridge.v1 import route_pb2
 from penstock.bridge.v1.bridge_service_pb2_grpc import BridgeServiceStub
@@ -21,6 +18,17 @@ from penstock.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from penstock.filtering.v1.filtering_service_pb2_grpc import FilteringServiceStub
 from penstock.persistence.v1.persistence_service_pb2_grpc import PersistenceServiceStub
 from penstock.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
+
+from deploy.local.jms import JmsClient
+from deploy.local.ports import Ports
+
+if TYPE_CHECKING:
+    # The generator declares the asynchronous stubs for type checkers only.
+    from penstock.bridge.v1.bridge_service_pb2_grpc import BridgeServiceAsyncStub
+    from penstock.config.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
+    from penstock.filtering.v1.filtering_service_pb2_grpc import FilteringServiceAsyncStub
+    from penstock.persistence.v1.persistence_service_pb2_grpc import PersistenceServiceAsyncStub
+    from penstock.tracking.v1.tracking_service_pb2_grpc import TrackingServiceAsyncStub
 
 PATIENCE_SECONDS = 60.0
 """How long a story waits for something that must happen; far above what a loaded laptop needs."""
@@ -34,11 +42,11 @@ class Session:
     """Clients of every API of the stack. boto3 clients and `jms` block: call them through `asyncio.to_thread`."""
 
     ports: Ports
-    config: ConfigServiceStub
-    filtering: FilteringServiceStub
-    tracking: TrackingServiceStub
-    persistence: PersistenceServiceStub
-    bridge: BridgeServiceStub
+    config: "ConfigServiceAsyncStub"
+    filtering: "FilteringServiceAsyncStub"
+    tracking: "TrackingServiceAsyncStub"
+    persistence: "PersistenceServiceAsyncStub"
+    bridge: "BridgeServiceAsyncStub"
     sqs: Any
     jms: JmsClient
 

@@ -12,8 +12,8 @@ from deploy.local.demo.session import Session
 class Stage:
     """What the stories need of a stack beyond its APIs.
 
-    `kill` ends a process with SIGKILL, by its name; the supervisor starts it again. `second_intake` is the gRPC address of
-    a second tracking intake.
+    `kill` ends a process with SIGKILL, by its name; the supervisor starts it again. `second_intake` is the gRPC address
+    of a second tracking intake.
     """
 
     session: Session
@@ -31,7 +31,7 @@ STORIES: dict[str, Callable[[Stage], Awaitable[StoryResult]]] = {
 
 
 async def tell_all(stage: Stage, names: Sequence[str], told: Callable[[StoryResult], None]) -> bool:
-    """Tell the named stories; `told` gets each result as it is there. True when every expectation of all of them held."""
+    """Tell the named stories; `told` gets each result as soon as there is one. True when every expectation held."""
     held = True
     for name in names:
         result = await STORIES[name](stage)

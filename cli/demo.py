@@ -1,0 +1,176 @@
+"""`penstock demo`: the stories, told on an embedded stack of their own that is gone afterwards."""
+
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from cli.connection import EXIT_REFUSED, usage_error
+from cli.output import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploy.local.demo.expectation import StoryResult
+    from deploy.local.stack import EmbeddedStack
+
+EPILOG = """Examples:
+
+penstock demo
+
+penstock demo --story orders --story restart
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG)(demo)
+
+
+def demo(
+    names: Annotated[
+        list[str] | None, typer.Option("--story", metavar="NAME", help="Tell this story only; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every result as JSON.")] = False,
+) -> None:
+    """Start the embedded stack on free ports, tell the stories, end every process. Exit code 0 only if all held.
+
+    Stories: orders, ad-tracking, amazon-mq, configuration, restart.
+    """
+    from deploy.local.demo.stories import STORIES  # noqa: PLC0415 - see the package
+
+    chosen = names or list(STORIES)
+    if unknown := [name for name in chosen if name not in STORIES]:
+        usage_error(f"no story {', '.join(unknown)}; there are {', '.join(STORIES)}")
+    presenter = _JsonPresenter() if as_json else _TextPresenter()
+    started = time.monotonic()
+    held = asyncio.run(_tell(chosen, presenter))
+    presenter.finish(held=held, seconds=time.monotonic() - started)
+    if not held:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+class _Presenter(Protocol):
+    """Where the demo shows what it does. `step` is also the progress of the stack while it fetches parts."""
+
+    def step(self, text: str) -> None: ...
+    def stack_is_up(self, stack: "EmbeddedStack") -> None: ...
+    def told(self, result: "StoryResult") -> None: ...
+    def failed(self, error: Exception) -> None: ...
+    def finish(self, *, held: bool, seconds: float) -> None: ...
+
+
+async def _tell(names: Sequence[str], presenter: _Presenter) -> bool:
+    from deploy.local.demo.session import open_session  # noqa: PLC0415 - see the package
+    from deploy.local.demo.stories import Stage, tell_all  # noqa: PLC0415
+    from deploy.local.jms import find_jms_client  # noqa: PLC0415
+    from deploy.local.part import PartError  # noqa: PLC0415
+    from deploy.local.ports import free_ports  # noqa: PLC0415
+    from deploy.local.stack import EmbeddedStack  # noqa: PLC0415
+    from deploy.local.supervisor import StartError  # noqa: PLC0415
+
+    try:
+        async with AsyncExitStack() as resources:
+            home = resources.enter_context(_fresh_home())
+            presenter.step("starting the embedded stack")
+            ports = free_ports()
+            stack = await resources.enter_async_context(EmbeddedStack(home=home, ports=ports, progress=presenter))
+            jms = await asyncio.to_thread(find_jms_client, f"tcp://{ports.address('openwire')}", progress=presenter)
+            presenter.stack_is_up(stack)
+            session = await resources.enter_async_context(open_session(ports, jms))
+
+            async def kill(name: str) -> None:
+                stack.kill(name)
+
+            second = await stack.start_extra("tracking-2", like="tracking")
+            stage = Stage(session=session, kill=kill, second_intake=second["grpc"])
+            return await tell_all(stage, names, presenter.told)
+    except (PartError, StartError, TimeoutError) as error:
+        presenter.failed(error)
+        return False
+
+
+@contextmanager
+def _fresh_home() -> "Iterator[Path]":
+    """A folder of this run's own, which stays for a look when the demo fails and is replaced by the next."""
+    import os  # noqa: PLC0415 - see the package
+
+    from deploy.local.home import default_home  # noqa: PLC0415
+
+    home = default_home(os.environ) / "demo"
+    shutil.rmtree(home, ignore_errors=True)
+    yield home
+
+
+class _TextPresenter:
+    """Tables for people, on a terminal and in a log."""
+
+    def __init__(self) -> None:
+        from rich.console import Console  # noqa: PLC0415 - see the package
+
+        self._console = Console(width=None if sys.stdout.isatty() else 140)
+
+    def step(self, text: str) -> None:
+        self._console.print(f"[dim]· {text}[/dim]", highlight=False)
+
+    def stack_is_up(self, stack: "EmbeddedStack") -> None:
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table("process", "what runs", "where", box=None, pad_edge=False)
+        for name, part in stack.parts.items():
+            kind = part.version if part.is_real else f"{part.version} [yellow](a double)[/yellow]"
+            table.add_row(name, kind, ", ".join(f"{role} {address}" for role, address in part.addresses.items()))
+        self._console.print(table)
+
+    def told(self, result: "StoryResult") -> None:
+        from rich.markup import escape  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table("", "what", "expected", "received", title=result.title, title_justify="left")
+        for expectation in result.expectations:
+            mark = "[green]✓[/green]" if expectation.held else "[red]✗[/red]"
+            table.add_row(mark, *map(escape, (expectation.what, expectation.expected, expectation.received)))
+        self._console.print()
+        self._console.print(table)
+        for measurement in result.measurements:
+            self._console.print(f"  {measurement}")
+
+    def failed(self, error: Exception) -> None:
+        self._console.print(f"error: {error}", style="red", markup=False)
+
+    def finish(self, *, held: bool, seconds: float) -> None:
+        verdict = "[green]every expectation held[/green]" if held else "[red]not every expectation held[/red]"
+        self._console.print(f"\n{verdict}; {seconds:.1f} s, and every process has ended")
+
+
+class _JsonPresenter:
+    """One document at the end, nothing before it."""
+
+    def __init__(self) -> None:
+        self._stories: list[dict[str, object]] = []
+        self._error: str | None = None
+
+    def step(self, text: str) -> None:
+        """Show nothing."""
+
+    def stack_is_up(self, stack: "EmbeddedStack") -> None:
+        """Show nothing."""
+
+    def told(self, result: "StoryResult") -> None:
+        claims = [
+            {"what": e.what, "expected": e.expected, "received": e.received, "held": e.held}
+            for e in result.expectations
+        ]
+        self._stories.append({"title": result.title, "expectations": claims, "measurements": list(result.measurements)})
+
+    def failed(self, error: Exception) -> None:
+        self._error = str(error)
+
+    def finish(self, *, held: bool, seconds: float) -> None:
+        print_json({"held": held, "seconds": round(seconds, 1), "stories": self._stories, "error": self._error})
