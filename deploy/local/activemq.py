@@ -1,5 +1,6 @@
 """ActiveMQ Classic itself, run from its jars: STOMP for the bridge, OpenWire for JMS producers, KahaDB on disk."""
 
+import fcntl
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from signal import SIGTERM
 from deploy.local.jar_sources import JAR_SOURCES
 from deploy.local.jars import broker_jars
 from deploy.local.java import find_java
-from deploy.local.part import PartNotReadyError, PartSpec, Progress
+from deploy.local.part import PartError, PartNotReadyError, PartSpec, Progress
 from deploy.local.probes import ask
 
 BROKER_USER = "penstock"
@@ -27,6 +28,10 @@ _LOGGING = {
 }
 
 
+class DataDirectoryInUseError(PartError):
+    """Another broker runs on the data folder."""
+
+
 def activemq_part(
     *,
     home: Path,
@@ -42,11 +47,13 @@ def activemq_part(
     """Find Java and the jars (fetching them once into `cache`) and describe the broker's process.
 
     `home` is where the broker looks for its own files; `data_directory` holds queues and scheduled messages and
-    belongs to one broker at a time: a second one ends at once with "could not be locked".
+    belongs to one broker at a time.
 
     Raises:
+        DataDirectoryInUseError: another broker runs on `data_directory`.
         PartError: no Java, no jars, or a jar that is not the pinned one.
     """
+    _refuse_locked(data_directory)
     java = find_java(progress, environ)
     jars = broker_jars(cache, progress, JAR_SOURCES)
     # Java's user.home and temporary files stay inside the stack's own folder.
@@ -76,6 +83,20 @@ def activemq_part(
         stop_signal=SIGTERM,
         clean_exit_codes=frozenset({0, _KILLED_BY_SIGTERM}),
     )  # fmt: skip
+
+
+def _refuse_locked(data_directory: Path) -> None:
+    """Try the lock that a running broker holds on its store. Closing the file gives it back at once."""
+    lock = data_directory / "kahadb" / "lock"
+    if not lock.exists():
+        return
+    with lock.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataDirectoryInUseError(
+                f"another broker runs on {data_directory}: stop it, or choose another folder (PENSTOCK_HOME)"
+            ) from error
 
 
 async def stomp_answers(port: int, user: str, password: str) -> None:

@@ -85,7 +85,9 @@ def test_emulator_listens_on_loopback_only(aws_emulator: RunningPart) -> None:
     listening = {
         connection.laddr.ip
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == aws_emulator.port("http")
+        if connection.laddr
+        and connection.status == psutil.CONN_LISTEN
+        and connection.laddr.port == aws_emulator.port("http")
     }
     assert listening == {"127.0.0.1"}
 

@@ -33,7 +33,9 @@ async def test_valkey_listens_on_loopback_only(valkey: RunningPart) -> None:
     listening = {
         connection.laddr.ip
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == valkey.port("redis")
+        if connection.laddr
+        and connection.status == psutil.CONN_LISTEN
+        and connection.laddr.port == valkey.port("redis")
     }
     assert listening == {"127.0.0.1"}
 
