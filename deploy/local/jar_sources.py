@@ -6,6 +6,7 @@ No host is named here: jgo and Maven know Maven Central (or the mirror in Maven'
 import re
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,8 @@ from deploy.local.part import Progress
 _MAVEN_SECONDS = 600.0
 _APT_SECONDS = 300.0
 _JGO_REQUEST_SECONDS = 20
+_LONGEST_REASON = 240
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _COPY_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 
 DEBIAN_PACKAGES = (
@@ -49,7 +52,7 @@ def fetch_with_jgo(pinned: Sequence[PinnedJar], directory: Path, progress: Progr
             try:
                 downloaded = artifact.resolve()
             except (RuntimeError, OSError) as error:  # jgo raises both: "not found", and what requests raises
-                raise SourceUnavailableError(f"{jar.file_name}: {_first_line(error)}") from error
+                raise SourceUnavailableError(f"{jar.file_name}: {_reason(_first_cause(error))}") from error
             shutil.move(downloaded, directory / jar.file_name)
     return broker_version(pinned)
 
@@ -62,10 +65,9 @@ def fetch_with_maven(pinned: Sequence[PinnedJar], directory: Path, progress: Pro
         pom = Path(scratch, "pom.xml")
         pom.write_bytes(maven_pom(pinned))
         progress.step(f"mvn copies {len(pinned)} jars")
-        _run(
-            "mvn", "-B", "-q", "-f", str(pom), f"-Dmaven.repo.local={scratch}/repository", _COPY_GOAL,
-            f"-DoutputDirectory={directory}", seconds=_MAVEN_SECONDS,
-        )  # fmt: skip
+        local = f"-Dmaven.repo.local={scratch}/repository"
+        quiet = ("-B", "-q", "-Dstyle.color=never")
+        _run("mvn", *quiet, "-f", str(pom), local, _COPY_GOAL, f"-DoutputDirectory={directory}", seconds=_MAVEN_SECONDS)
     return broker_version(pinned)
 
 
@@ -119,14 +121,23 @@ def _run(*argv: str, seconds: float, directory: str | None = None) -> None:
     try:
         subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=seconds, check=True)
     except subprocess.CalledProcessError as error:
-        raise SourceUnavailableError(f"{argv[0]}: {_first_line(error.stderr or error.stdout)}") from error
+        raise SourceUnavailableError(f"{argv[0]}: {_reason(error.stderr + error.stdout)}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SourceUnavailableError(f"{argv[0]}: {_first_line(error)}") from error
+        raise SourceUnavailableError(f"{argv[0]}: {_reason(error)}") from error
 
 
-def _first_line(text: object) -> str:
-    lines = [line for line in str(text).splitlines() if line.strip() and not line.startswith("W:")]
-    return lines[0].strip() if lines else "failed without a word"
+def _reason(text: object) -> str:
+    """The first line that says something, of apt's and Maven's output too, cut to a readable length."""
+    plain = _COLOUR.sub("", str(text))
+    lines = [line.strip() for line in plain.splitlines() if line.strip() and not line.startswith("W:")]
+    return textwrap.shorten(lines[0], _LONGEST_REASON, placeholder=" ...") if lines else "failed without a word"
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What started a chain of exceptions: "connection refused" rather than "maximum of retries exceeded"."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return error
 
 
 JAR_SOURCES = (
