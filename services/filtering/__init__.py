@@ -1,0 +1,6 @@
+"""Which subscriptions want this message? Filter policies of SNS and EventBridge, compiled into an index per topic.
+
+Reading order: `values`, `conditions`, `document`, `operators`, `message`, `policy` are the language, which
+`docs/filter-policies.md` describes; `index`, `subscription` and `topics` match; `store` and `config_store` are where
+subscriptions live; `servicer` is the API.
+"""

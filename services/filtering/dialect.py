@@ -1,0 +1,55 @@
+"""The three policy languages: what each looks at, where their rules differ, and their limits."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """A policy language. The limits of the predefined ones are those of AWS; `dataclasses.replace` adjusts them."""
+
+    name: str
+    looks_at_body: bool
+    """Whether keys name properties of the JSON body, at any depth, rather than message attributes."""
+    every_element: bool
+    """Whether anything-but asks for an array without any listed element, rather than for one unlisted element."""
+    strict_exists: bool
+    """Whether `exists: true` needs a value that is neither null nor the empty text."""
+    max_keys: int | None = None
+    """Keys of a policy; where policies nest, the outermost ones."""
+    max_combinations: int
+    """Value combinations as Amazon SNS counts them; bounds the branches that `$or` expands to."""
+    max_number: Decimal | None = None
+    """Largest absolute value of a number in a policy."""
+    max_decimals: int | None = None
+    """Digits after the point of a number in a policy."""
+
+
+MAX_POLICY_BYTES = 256 * 1024
+
+SNS_ATTRIBUTES = Dialect(
+    name="sns-attributes",
+    looks_at_body=False,
+    every_element=True,
+    strict_exists=True,
+    max_keys=5,
+    max_combinations=150,
+    max_number=Decimal(10**9),
+    max_decimals=5,
+)
+SNS_BODY = Dialect(
+    name="sns-body",
+    looks_at_body=True,
+    every_element=True,
+    strict_exists=True,
+    max_keys=5,
+    max_combinations=150,
+    max_number=Decimal(10**9),
+    max_decimals=5,
+)
+# AWS documents no count for EventBridge; the bound keeps the expansion of nested `$or` finite.
+EVENTBRIDGE = Dialect(
+    name="eventbridge", looks_at_body=True, every_element=False, strict_exists=False, max_combinations=100_000
+)
+
+DIALECTS = {dialect.name: dialect for dialect in (SNS_ATTRIBUTES, SNS_BODY, EVENTBRIDGE)}

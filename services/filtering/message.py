@@ -1,0 +1,204 @@
+"""What policies are matched against: the scalars of a message by key.
+
+A message is seen through its attributes or through its JSON body, each flattened once. A key of the body is its names
+joined by dots. Where arrays hold objects, each value also remembers the elements it lies in, so that conditions on
+several keys can be required of the same element.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum, auto
+from itertools import product
+from typing import Any, NoReturn
+
+from services.filtering.document import MAX_DEPTH
+from services.filtering.values import Value, exact_number, scalar
+
+MAX_BODY_BYTES = 256 * 1024
+MAX_ATTRIBUTES = 1024
+_PAIR = 2
+
+Elements = tuple[tuple[int, int], ...]
+"""Where a value lies: (number of the array of objects, position in it), outermost first."""
+
+
+class AttributeType(Enum):
+    """The types of Amazon SNS message attributes."""
+
+    STRING = auto()
+    STRING_ARRAY = auto()
+    NUMBER = auto()
+    BINARY = auto()
+
+
+class MessageError(ValueError):
+    """A message cannot be matched; says what is wrong and where."""
+
+
+class InvalidAttributeError(MessageError):
+    """An attribute is not of its type, or there are too many."""
+
+
+class InvalidBodyError(MessageError):
+    """The body is no JSON object."""
+
+
+class BodyTooLargeError(MessageError):
+    """The body exceeds `MAX_BODY_BYTES`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facets:
+    """One view of a message.
+
+    `values` has every scalar by key, a single one or the elements of arrays. `elements` has, for those keys whose
+    values lie in arrays of objects, the values of each element apart. `blank`: there was nothing to look at.
+    """
+
+    values: Mapping[str, Sequence[Value]]
+    elements: Mapping[str, Sequence[tuple[Elements, Sequence[Value]]]] = field(default_factory=dict)
+    blank: bool = False
+
+
+NOTHING = Facets(values={}, blank=True)
+"""The view of a message without anything to match on."""
+
+
+def attribute_facets(attributes: Mapping[str, tuple[AttributeType, str]]) -> Facets:
+    """The view through attributes. Binary ones are as if they were not there.
+
+    Raises:
+        InvalidAttributeError: a Number is no number, a String.Array no JSON array of scalars, or there are too many.
+    """
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise InvalidAttributeError(f"{len(attributes)} attributes; at most {MAX_ATTRIBUTES} are allowed")
+    values: dict[str, Sequence[Value]] = {}
+    blank = True
+    for name, (kind, text) in attributes.items():
+        if kind is AttributeType.BINARY:
+            continue
+        blank = False
+        if kind is AttributeType.STRING:
+            values[name] = (text,)
+        elif kind is AttributeType.NUMBER:
+            values[name] = (_number_attribute(name, text),)
+        elif elements := _array_attribute(name, text):
+            values[name] = elements
+    return Facets(values=values, blank=blank)
+
+
+def _number_attribute(name: str, text: str) -> Decimal:
+    try:
+        return exact_number(text)
+    except ValueError as error:
+        raise InvalidAttributeError(f"attribute {name!r} is declared a Number: {error}") from None
+
+
+def _array_attribute(name: str, text: str) -> Sequence[Value]:
+    try:
+        array = _load(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidAttributeError(f"attribute {name!r} is declared a String.Array and is no JSON: {error}") from None
+    if not isinstance(array, list) or any(isinstance(item, list | dict) for item in array):
+        raise InvalidAttributeError(
+            f"attribute {name!r} is declared a String.Array: it must be a JSON array of scalars"
+        )
+    return tuple(map(scalar, array))
+
+
+def body_facets(body: bytes) -> Facets:
+    """The view through a JSON body.
+
+    Raises:
+        InvalidBodyError: not UTF-8, not a JSON object, or nested too deeply.
+        BodyTooLargeError: more than `MAX_BODY_BYTES`.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLargeError(f"the body has {len(body)} bytes; at most {MAX_BODY_BYTES} can be matched")
+    try:
+        document = _load(body.decode())
+    except UnicodeDecodeError as error:
+        raise InvalidBodyError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidBodyError(f"the body is not valid JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidBodyError("the body must be a JSON object to be matched")
+    return _Flattener().flatten(document)
+
+
+def _load(text: str) -> Any:
+    return json.loads(text, parse_int=exact_number, parse_float=exact_number, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+class _Flattener:
+    def __init__(self) -> None:
+        self._groups: dict[str, dict[Elements, list[Value]]] = {}
+        self._arrays = 0
+
+    def flatten(self, document: dict[str, Any]) -> Facets:
+        self._object(document, "", (), 0)
+        values: dict[str, Sequence[Value]] = {}
+        elements: dict[str, Sequence[tuple[Elements, Sequence[Value]]]] = {}
+        for path, groups in self._groups.items():
+            if groups.keys() == {()}:
+                values[path] = groups[()]
+            else:
+                values[path] = [value for group in groups.values() for value in group]
+                elements[path] = list(groups.items())
+        return Facets(values=values, elements=elements)
+
+    def _object(self, document: dict[str, Any], prefix: str, place: Elements, depth: int) -> None:
+        for name, value in document.items():
+            self._value(value, prefix + name, place, depth)
+
+    def _value(self, value: object, path: str, place: Elements, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise InvalidBodyError(f"the body is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, dict):
+            self._object(value, f"{path}.", place, depth + 1)
+        elif not isinstance(value, list):
+            self._groups.setdefault(path, {}).setdefault(place, []).append(scalar(value))
+        elif any(isinstance(item, dict | list) for item in value):
+            number, self._arrays = self._arrays, self._arrays + 1
+            for position, item in enumerate(value):
+                self._value(item, path, (*place, (number, position)), depth + 1)
+        elif value:
+            self._groups.setdefault(path, {}).setdefault(place, []).extend(map(scalar, value))
+
+
+def share_an_element(candidates: Sequence[Sequence[Elements]]) -> bool:
+    """Whether one place per key can be chosen so that no two of them lie in different elements of the same array.
+
+    `candidates` has the satisfying places of each key, at least one. The cost grows with the number of places, not with
+    the number of their combinations: an element of an outer array is entered once for all keys that look into it.
+    """
+    constrained = [_by_array(places) for places in candidates if () not in places]
+    if len(constrained) < _PAIR:
+        return True
+    # A key leads into one array; into several only where a name with dots in it looks like nested names.
+    for choice in product(*constrained):
+        together: dict[int, list[dict[int, list[Elements]]]] = {}
+        for number, arrays in zip(choice, constrained, strict=True):
+            together.setdefault(number, []).append(arrays[number])
+        if all(map(_one_element, together.values())):
+            return True
+    return False
+
+
+def _by_array(places: Sequence[Elements]) -> dict[int, dict[int, list[Elements]]]:
+    """Array -> position in it -> the rests of the places that lie there."""
+    arrays: dict[int, dict[int, list[Elements]]] = {}
+    for (number, position), *rest in places:
+        arrays.setdefault(number, {}).setdefault(position, []).append(tuple(rest))
+    return arrays
+
+
+def _one_element(keys: Sequence[dict[int, list[Elements]]]) -> bool:
+    positions = set(keys[0]).intersection(*keys[1:])
+    return any(share_an_element([key[position] for key in keys]) for position in positions)
