@@ -79,6 +79,9 @@ def _from_bytes(data: bytes) -> TrackingEvent:
 
 
 def _from_text(text: str) -> TrackingEvent:
+    # json_format takes an empty list, text or number for a message without fields.
+    if not text.lstrip().startswith("{"):
+        raise _undecodable("is not the JSON of a TrackingEvent: it must be an object")
     try:
         return json_format.Parse(text, TrackingEvent())
     except (json_format.ParseError, ValueError, RecursionError) as error:

@@ -1,0 +1,161 @@
+"""`penstock events`: the events at rest, read from the persistence service."""
+
+import re
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.connection import target_option, tls_ca_option, usage_error, with_channel
+from cli.output import print_json, print_rows
+
+if TYPE_CHECKING:
+    import grpc
+    from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
+
+_COLUMNS = ("occurred_at", "program_id", "event_type", "source", "verdict", "message_id")
+_AGO = re.compile(r"(\d+)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_PAGE_SIZE = 1000
+# `tail` looks back this far for events that are stored later than others which occurred after them.
+_LATE = timedelta(seconds=60)
+
+Program = Annotated[str, typer.Option("--program", "-p", help="Only events of this program.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands."""
+    events = typer.Typer(no_args_is_help=True, help="Read the events at rest.")
+    events.command("list")(list_events)
+    events.command("get")(get_event)
+    events.command("tail")(tail_events)
+    app.add_typer(events, name="events")
+
+
+def list_events(
+    program: Program = "",
+    since: Annotated[str, typer.Option("--from", help="Earliest time, ISO 8601 (UTC if no zone) or an age: 15m.")] = "",
+    until: Annotated[str, typer.Option("--until", help="End of the time range, exclusive.")] = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many events.")] = 100,
+    as_json: AsJson = False,
+    target: str = target_option("persistence", 50054),
+    tls_ca: Path | None = tls_ca_option(),
+) -> None:
+    """List events by the time they occurred, oldest first."""
+    start, end = _moment(since), _moment(until)
+
+    async def read(channel: "grpc.aio.Channel") -> list["TrackingEvent"]:
+        found: list[TrackingEvent] = []
+        async for event in _events(channel, program=program, start=start, end=end, page_size=min(limit, _PAGE_SIZE)):
+            found.append(event)
+            if len(found) == limit:
+                break
+        return found
+
+    rows = [_row(event) for event in with_channel(target, read, tls_ca=tls_ca)]
+    print_rows(rows, _COLUMNS, as_json=as_json, empty="no events")
+    if len(rows) == limit and not as_json:
+        print(f"the first {limit} events; --limit shows more", file=sys.stderr)
+
+
+def get_event(
+    message_id: Annotated[str, typer.Argument(help="Message id of the event.")],
+    target: str = target_option("persistence", 50054),
+    tls_ca: Path | None = tls_ca_option(),
+) -> None:
+    """Print one event as JSON."""
+
+    async def read(channel: "grpc.aio.Channel") -> "TrackingEvent":
+        from penstock.persistence.v1.persistence_service_pb2 import GetEventRequest  # noqa: PLC0415
+        from penstock.persistence.v1.persistence_service_pb2_grpc import PersistenceServiceStub  # noqa: PLC0415
+
+        return (await PersistenceServiceStub(channel).GetEvent(GetEventRequest(message_id=message_id))).event
+
+    print_json(_row(with_channel(target, read, tls_ca=tls_ca)))
+
+
+def tail_events(
+    program: Program = "",
+    interval: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 1.0,
+    as_json: AsJson = False,
+    target: str = target_option("persistence", 50054),
+    tls_ca: Path | None = tls_ca_option(),
+) -> None:
+    """Print events as they are stored, until Ctrl-C.
+
+    An event that occurred more than a minute before it was stored, or before the command started, is not shown.
+    """
+
+    async def follow(channel: "grpc.aio.Channel") -> None:
+        import asyncio  # noqa: PLC0415
+
+        started = datetime.now(UTC)
+        seen: dict[str, float] = {}
+        while True:
+            start = max(started, datetime.now(UTC) - _LATE)
+            async for event in _events(channel, program=program, start=start, end=None, page_size=_PAGE_SIZE):
+                if event.message_id not in seen:
+                    print_rows([_row(event)], _COLUMNS, as_json=as_json, empty="")
+                    sys.stdout.flush()
+                seen[event.message_id] = _seconds(event)
+            seen = {message_id: second for message_id, second in seen.items() if second >= start.timestamp()}
+            await asyncio.sleep(interval)
+
+    with_channel(target, follow, tls_ca=tls_ca)
+
+
+async def _events(
+    channel: "grpc.aio.Channel", *, program: str, start: datetime | None, end: datetime | None, page_size: int
+) -> AsyncIterator["TrackingEvent"]:
+    """Every event of the pages that follow each other."""
+    from penstock.persistence.v1.persistence_service_pb2 import ListEventsRequest  # noqa: PLC0415
+    from penstock.persistence.v1.persistence_service_pb2_grpc import PersistenceServiceStub  # noqa: PLC0415
+
+    stub = PersistenceServiceStub(channel)
+    request = ListEventsRequest(program_id=program, page_size=page_size)
+    if start is not None:
+        request.from_time.FromDatetime(start)
+    if end is not None:
+        request.until_time.FromDatetime(end)
+    while True:
+        page = await stub.ListEvents(request)
+        for event in page.events:
+            yield event
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    if ago := _AGO.fullmatch(text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        usage_error(f"{text!r} is neither a time such as 2026-01-31T12:00:00Z nor an age such as 30s, 15m, 2h or 1d")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _seconds(event: "TrackingEvent") -> float:
+    """When the event is listed: see `TrackingEvent.occurred_at`."""
+    moment = event.occurred_at if event.HasField("occurred_at") else event.received_at
+    return moment.seconds + moment.nanos / 1e9
+
+
+def _row(event: "TrackingEvent") -> dict[str, Any]:
+    """The event as its JSON, enum values without their prefix, the time it is listed under filled in."""
+    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415
+
+    row: dict[str, Any] = MessageToDict(event, preserving_proto_field_name=True)
+    if "occurred_at" not in row and "received_at" in row:
+        row["occurred_at"] = row["received_at"]
+    for field, prefix in (("event_type", "EVENT_TYPE_"), ("source", "EVENT_SOURCE_"), ("verdict", "TRACK_OUTCOME_")):
+        if field in row:
+            row[field] = str(row[field]).removeprefix(prefix).lower()
+    return row

@@ -1,0 +1,12 @@
+import pytest
+
+from services.persistence.store import EventStore, MemoryEventStore
+from tests.contracts.event_store import EventStoreContract
+
+
+class TestMemoryEventStore(EventStoreContract):
+    """The store that forgets."""
+
+    @pytest.fixture
+    async def store(self) -> EventStore:
+        return MemoryEventStore()
