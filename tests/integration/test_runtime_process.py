@@ -1,0 +1,150 @@
+"""A process of the runtime from the outside: exit codes, signals, log lines."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc
+
+from deploy.local.ports import free_port_numbers
+
+ROOT = Path(__file__).resolve().parents[2]
+Start = Callable[..., "Process"]
+
+
+class Process:
+    """The sample as a child process; every log line read is kept in `lines`."""
+
+    def __init__(self, **variables: str) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PENSTOCK_")}
+        environment |= {f"PENSTOCK_SAMPLE_{key.upper()}": value for key, value in variables.items()}
+        environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'protos' / 'gen'}"
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.sample_service"],
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[dict[str, Any]] = []
+
+    def until(self, event: str) -> dict[str, Any]:
+        """The next log line of this event."""
+        assert self.child.stderr
+        for text in self.child.stderr:
+            if text.startswith("{"):
+                self.lines.append(json.loads(text))
+                if self.lines[-1]["event"] == event:
+                    return self.lines[-1]
+        raise AssertionError(f"the process ended without {event!r}; it said {self.lines}")
+
+    def end(self) -> tuple[int, str]:
+        """The exit code, and what was still on stderr."""
+        _out, text = self.child.communicate(timeout=30)
+        return self.child.returncode, text
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the sample with settings; none outlives the test."""
+    started: list[Process] = []
+
+    def begin(**variables: str) -> Process:
+        started.append(Process(**variables))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.child.poll() is None:
+            process.child.kill()
+        process.child.communicate()
+
+
+def get(name: str) -> config_service_pb2.GetParameterRequest:
+    """A request for a behaviour of the sample."""
+    return config_service_pb2.GetParameterRequest(name=name)
+
+
+async def test_sigterm_turns_health_finishes_calls_and_exits_with_0(start: Start) -> None:
+    """What a container runtime and a load balancer need from every process."""
+    process = start()
+    address = process.until("serving")["address"]
+    async with grpc.aio.insecure_channel(address) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = aiter(health.Watch(health_pb2.HealthCheckRequest()))
+        assert (await anext(watch)).status == health_pb2.HealthCheckResponse.SERVING
+        stub = config_service_pb2_grpc.ConfigServiceStub(channel)
+        call = asyncio.ensure_future(stub.GetParameter(get("wait")))
+        # The one connection carries calls in order: when the second is answered, the first has arrived.
+        await stub.GetParameter(get("echo"))
+        process.child.send_signal(signal.SIGTERM)
+        assert (await anext(watch)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await call).parameter.value == "waited"
+    assert process.until("draining")["reason"] == "signal"
+    process.until("stopped")
+    assert process.end() == (0, "")
+
+
+async def test_stream_that_does_not_end_is_cut_after_the_drain_time(start: Start) -> None:
+    """A watcher cannot keep a process alive."""
+    process = start(hold_stream="true", drain_seconds="0.1")
+    address = process.until("serving")["address"]
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = config_service_pb2_grpc.ConfigServiceStub(channel)
+        watch = aiter(stub.WatchParameters(config_service_pb2.WatchParametersRequest(path="/")))
+        await anext(watch)
+        process.child.send_signal(signal.SIGTERM)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await anext(watch)
+    assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert process.end()[0] == 0
+
+
+def test_failed_background_task_ends_the_process_with_1(start: Start) -> None:
+    """A pump that died must not leave a healthy-looking shell."""
+    process = start(fail_task="true")
+    line = process.until("a background task failed")
+    code, text = process.end()
+    assert code == 1
+    assert "OSError: the disk is gone" in line["exception"]
+    assert "the disk is gone" in text
+
+
+def test_bad_settings_end_the_process_with_2_and_all_problems(start: Start) -> None:
+    """Before anything is bound or opened, in plain text."""
+    code, text = start(port="x", host="0.0.0.0", colour="red").end()
+    assert code == 2
+    for part in ("PENSTOCK_SAMPLE_PORT", "PENSTOCK_SAMPLE_HOST", "PENSTOCK_SAMPLE_COLOUR"):
+        assert part in text
+    assert "Traceback" not in text
+
+
+def test_taken_port_ends_the_process_with_1_and_its_number(start: Start) -> None:
+    """The first process keeps it."""
+    (port,) = free_port_numbers(1)
+    first = start(port=str(port))
+    first.until("serving")
+    code, text = start(port=str(port)).end()
+    assert code == 1
+    assert f"cannot listen on 127.0.0.1:{port}: the port is taken" in text
+    assert "Traceback" not in text
+    assert first.child.poll() is None
+
+
+def test_every_log_line_is_json_of_the_service(start: Start) -> None:
+    """One collector rule for the whole suite."""
+    process = start()
+    process.until("serving")
+    process.child.send_signal(signal.SIGINT)
+    process.until("stopped")
+    assert {line["service"] for line in process.lines} == {"sample"}
+    assert [line["event"] for line in process.lines] == ["serving", "draining", "stopped"]
