@@ -382,14 +382,17 @@ async def _serving(port: int, process: subprocess.Popen[bytes]) -> Mapping[str, 
     raise AssertionError(f"the endpoint ended with exit code {process.returncode}")
 
 
-async def test_killed_endpoint_leaves_no_worker(tmp_path: Path) -> None:
-    """SIGKILL of the endpoint ends its workers too."""
+async def test_killed_endpoint_leaves_no_worker(tmp_path: Path, pipe: Path) -> None:
+    """SIGKILL of the endpoint ends its workers too, also one in the middle of an invocation."""
     [port] = free_port_numbers(1)
     with _endpoint_process(port, tmp_path, "--functions", str(FUNCTIONS)) as process:
         await _serving(port, process)
-        worker = psutil.Process((await Caller(port).invoke("echo"))["Payload"]["pid"])
+        await Caller(port).invoke("hold", {"pipe": str(pipe)}, InvocationType="Event")
+        writer = await asyncio.to_thread(pipe.open, "w")
+        [worker] = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs([worker], timeout=30)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, [worker], 30)
+        writer.close()
         assert alive == []
 
 
