@@ -54,7 +54,7 @@ def _tracking(ports: Ports, addresses: Mapping[str, str], data: Path) -> Mapping
         "http_port": _port(addresses["http"]),
         "redis_url": f"redis://{ports.address('valkey')}/0",
         "persistence_target": ports.address("persistence"),
-        "log_directory": str(data / "log"),
+        "data_directory": str(data),
     }
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from deploy.local.activemq import activemq_part
 from deploy.local.emulator import emulator_part
-from deploy.local.jars import JAR_CACHE
+from deploy.local.home import jar_cache
 from deploy.local.jms import JmsClient, find_jms_client
 from deploy.local.part import PartSpec, SilentProgress
-from deploy.local.ports import free_port_numbers
+from deploy.local.ports import free_port_numbers, free_ports
+from deploy.local.stack import EmbeddedStack
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import valkey_part
 from tests.integration.parts import RunningPart
@@ -34,7 +35,7 @@ def describe_activemq(data_directory: Path) -> PartSpec:
         data_directory=data_directory,
         stomp_port=stomp,
         openwire_port=openwire,
-        cache=JAR_CACHE,
+        cache=jar_cache(),
         progress=SilentProgress(),
     )
 
@@ -74,3 +75,10 @@ async def aws_emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 def jms(activemq: RunningPart) -> JmsClient:
     """A real JMS producer and consumer on the broker; its calls block."""
     return find_jms_client(f"tcp://{activemq.addresses['openwire']}")
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedStack]:
+    """The whole embedded stack. Use names of your own; what you kill is started again, what you stop you start."""
+    async with EmbeddedStack(home=tmp_path_factory.mktemp("stack"), ports=free_ports()) as running:
+        yield running

@@ -1,0 +1,102 @@
+"""What `penstock up`, `down` and `status` show."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cli.screen import JsonScreen, TextScreen
+
+
+def _process(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": "ready",
+        "pid": 7,
+        "restarts": 0,
+        "addresses": {"grpc": "127.0.0.1:50151"},
+        "version": "penstock 0.1.0",
+        "is_real": True,
+        "data": "/data/config",
+        "log": "/logs/config.log",
+        **more,
+    }
+
+
+def _stack(*processes: dict[str, Any]) -> dict[str, Any]:
+    return {"state": "ready", "pid": 12, "home": "/somewhere/.penstock", "started_at": 0.0, "processes": processes}
+
+
+def _shown(capsys: pytest.CaptureFixture[str], *documents: dict[str, Any]) -> str:
+    screen = TextScreen()
+    for document in documents:
+        screen.show(document)
+    return capsys.readouterr().out
+
+
+def test_banner_tells_what_runs_where(capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, addresses, version, real or double; data, logs and how to wipe and end."""
+    activemq = _process(
+        "activemq", addresses={"stomp": "127.0.0.1:1", "openwire": "127.0.0.1:2"}, version="ActiveMQ Classic 5"
+    )
+    text = _shown(capsys, {"event": "ready", "stack": _stack(activemq, _process("aws-emulator", is_real=False))})
+    assert "Penstock ready (pid 12)" in text
+    assert "activemq  ready  stomp 127.0.0.1:1, openwire 127.0.0.1:2  real  ActiveMQ Classic 5" in text
+    assert "aws-emulator  ready  grpc 127.0.0.1:50151  double" in text
+    assert "/somewhere/.penstock/data" in text
+    assert "rm -r /somewhere/.penstock" in text
+    assert "penstock down" in text
+
+
+def test_banner_offers_commands_on_the_ports_that_are_used(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three commands that work as they stand."""
+    text = _shown(
+        capsys,
+        {
+            "event": "ready",
+            "stack": _stack(
+                _process("config", addresses={"grpc": "127.0.0.1:50151"}),
+                _process("tracking", addresses={"grpc": "127.0.0.1:50153", "http": "127.0.0.1:8180"}),
+                _process("activemq", addresses={"stomp": "127.0.0.1:61713", "openwire": "127.0.0.1:61716"}),
+            ),
+        },
+    )
+    commands = text.split("try\n")[1].splitlines()
+    assert len(commands) == 3
+    assert "--target 127.0.0.1:50151" in commands[0]
+    assert "http://127.0.0.1:8180/event/" in commands[1]
+    assert commands[2].endswith("--broker 127.0.0.1:61716")
+
+
+def test_restarts_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """How often a process had to be started again stands beside its state."""
+    text = _shown(capsys, {"event": "ready", "stack": _stack(_process("config", restarts=3))})
+    assert "ready, 3 restarts" in text
+
+
+def test_death_of_a_process_is_shown_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, what happened; the tail of the log is for the error alone."""
+    detail = "killed by SIGKILL; starting again in 0.1 s\n  a line of the log"
+    text = _shown(capsys, {"event": "process", "name": "bridge", "state": "restarting", "detail": detail})
+    assert text.splitlines() == ["bridge           restarting (killed by SIGKILL; starting again in 0.1 s)"]
+
+
+def test_waiting_and_starting_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what has come to be is worth a line."""
+    events = [{"event": "process", "name": "bridge", "state": state, "detail": ""} for state in ("waiting", "starting")]
+    assert _shown(capsys, *events) == ""
+
+
+def test_brackets_in_logs_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Text of processes is no markup."""
+    text = _shown(capsys, {"event": "log", "process": "bridge", "line": "[red]not markup[/red]"})
+    assert "[red]not markup[/red]" in text
+
+
+def test_json_screen_prints_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every document as it is."""
+    documents: list[dict[str, Any]] = [{"event": "step", "text": "Zoë"}, {"event": "stopped"}]
+    for document in documents:
+        JsonScreen().show(document)
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == documents
