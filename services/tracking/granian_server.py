@@ -1,0 +1,67 @@
+"""The HTTP server: granian inside this process and on its event loop, so that HTTP and gRPC share one intake."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from services.runtime.server import BindError
+from services.tracking.http import HttpIntake
+
+
+class HttpServer:
+    """Serves an application on `host:port`; `run` is a background task of the process, `stop` ends it.
+
+    Raises:
+        BindError: the address is taken or not one of this machine's.
+    """
+
+    def __init__(
+        self,
+        application: HttpIntake,
+        *,
+        host: str,
+        port: int,
+        tls_cert: Path | None = None,
+        tls_key: Path | None = None,
+    ) -> None:
+        _require_free(host, port)
+        self._stopping = False
+        tls: dict[str, Any] = {"ssl_cert": tls_cert, "ssl_key": tls_key} if tls_cert and tls_key else {}
+        self._server = Server(
+            application,
+            address=host,
+            port=port,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            log_enabled=False,
+            backlog=1024,
+            **tls,
+        )
+
+    async def run(self) -> None:
+        """Serves until `stop`."""
+        await self._server.serve()
+        if not self._stopping:
+            raise RuntimeError("the HTTP server ended by itself")
+
+    async def stop(self) -> None:
+        """Takes no more requests; those in progress are answered."""
+        self._stopping = True
+        self._server.stop()  # type: ignore[no-untyped-call]
+
+
+def _require_free(host: str, port: int) -> None:
+    # granian binds with SO_REUSEPORT: a second process would silently take half of the requests.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BindError(
+                f"cannot listen on {host}:{port} for HTTP: {error.strerror}; choose another port with "
+                "PENSTOCK_TRACKING_HTTP_PORT, or 0 for none"
+            ) from error

@@ -1,0 +1,185 @@
+"""Programs in Redis or Valkey: one serialized Program per key, an index for lists, a channel that tells of changes.
+
+    <prefix>:program:<id>       the program, replaced as a whole: readers never see half of one
+    <prefix>:programs           sorted set of all ids, every score 0, so that its order is that of the bytes
+    <prefix>:programs:changed   channel; the payload is the id that was put or deleted
+
+A write and its announcement are one MULTI transaction: neither is ever without the other.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from google.protobuf.message import DecodeError
+from penstock.tracking.v1 import program_pb2
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline, PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, WatchError
+
+from services.runtime.errors import InternalError, UnavailableError
+from services.runtime.retry import Backoff
+from services.tracking.program import Program
+from services.tracking.program_store import ProgramWatcher
+
+_AWAY = (RedisError, OSError, asyncio.TimeoutError)
+_WRITE_ATTEMPTS = 10
+
+
+class RedisProgramStore:
+    """A `ProgramStore` on one Redis or Valkey server. Close it when done.
+
+    Args:
+        url: `redis://[user:password@]host:port/database`, `rediss://` for TLS; never shown in an error.
+        prefix: of every key and channel.
+        timeout: seconds granted to connect and to each command; then the server counts as away.
+        heartbeat: seconds of silence on the subscription after which the server has to prove that it is there.
+        backoff: between attempts to subscribe again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "penstock",
+        timeout: float = 0.5,
+        heartbeat: float = 1.0,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._redis: Redis = Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            # Once more on a new connection: one that was idle may have been closed by the server.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        )
+        self._program_key = f"{prefix}:program:"
+        self._index_key = f"{prefix}:programs"
+        self._channel = f"{prefix}:programs:changed"
+        self._timeout = timeout
+        self._heartbeat = heartbeat
+        self._backoff = backoff or Backoff(initial=0.05, maximum=1.0)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def get_many(self, program_ids: Sequence[str]) -> Mapping[str, Program]:
+        with _reachable():
+            values = await self._redis.mget([self._program_key + program_id for program_id in program_ids])
+        return {
+            program_id: _decoded(program_id, value)
+            for program_id, value in zip(program_ids, values, strict=True)
+            if value is not None
+        }
+
+    async def put(self, program: Program) -> Program:
+        key = self._program_key + program.program_id
+        for _attempt in range(_WRITE_ATTEMPTS):
+            with _reachable(), suppress(WatchError):
+                async with self._redis.pipeline() as transaction:
+                    await transaction.watch(key)
+                    value = await transaction.get(key)
+                    before = _decoded(program.program_id, value) if value is not None else None
+                    stored = program.with_version(before.version + 1 if before else 1)
+                    await self._write(transaction, stored)
+                    return stored
+        raise UnavailableError(f"program {program.program_id} is being written by others all the time; try again")
+
+    async def delete(self, program_id: str) -> bool:
+        with _reachable():
+            async with self._redis.pipeline() as transaction:
+                transaction.delete(self._program_key + program_id)
+                transaction.zrem(self._index_key, program_id)
+                transaction.publish(self._channel, program_id)
+                deleted, *_ = await transaction.execute()
+        return bool(deleted)
+
+    async def list_after(self, program_id: str, limit: int) -> Sequence[Program]:
+        after = f"({program_id}" if program_id else "-"
+        with _reachable():
+            ids = await self._redis.zrangebylex(self._index_key, after, "+", start=0, num=limit)
+        names = [_bytes(name).decode() for name in ids]
+        programs = await self.get_many(names) if names else {}
+        return [programs[name] for name in names if name in programs]
+
+    async def watch(self, watcher: ProgramWatcher) -> None:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with self._subscription() as subscription:
+                    attempt = 0
+                    watcher.connected()
+                    await self._follow(subscription, watcher)
+            except _AWAY as error:
+                watcher.lost(f"the program store is away: {_text(error)}")
+            await asyncio.sleep(self._backoff.delay(max(attempt, 1)))
+
+    @asynccontextmanager
+    async def _subscription(self) -> AsyncIterator[PubSub]:
+        async with self._redis.pubsub() as subscription:
+            await subscription.subscribe(self._channel)
+            # What is published from the confirmation on arrives; before it, nothing is promised.
+            while (message := await subscription.get_message(timeout=self._timeout)) is not None:
+                if message["type"] == "subscribe":
+                    yield subscription
+                    return
+            raise TimeoutError("the subscription was not confirmed")
+
+    async def _follow(self, subscription: PubSub, watcher: ProgramWatcher) -> None:
+        silent = False
+        while True:
+            message = await subscription.get_message(timeout=self._timeout if silent else self._heartbeat)
+            if message is None and silent:
+                raise TimeoutError("no answer to PING")
+            if message is None:
+                # A connection that was cut without a word looks like one on which nothing happens.
+                await subscription.ping()
+            elif message["type"] == "message":
+                watcher.changed(message["data"].decode())
+            silent = message is None
+
+    async def _write(self, transaction: Pipeline, program: Program) -> None:
+        transaction.multi()  # type: ignore[no-untyped-call]
+        transaction.set(self._program_key + program.program_id, program.to_proto().SerializeToString())
+        transaction.zadd(self._index_key, {program.program_id: 0})
+        transaction.publish(self._channel, program.program_id)
+        await transaction.execute()
+
+
+class _reachable:  # noqa: N801 - reads as a statement: `with _reachable():`
+    """Turns what redis-py raises when the server cannot be used into UnavailableError."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, _AWAY) and not isinstance(error, WatchError):
+            raise UnavailableError(
+                f"the program store is away: {_text(error)}",
+                retry_after=1.0,
+                reason="ERROR_REASON_DEPENDENCY_UNAVAILABLE",
+                metadata={"dependency": "redis"},
+            ) from error
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _bytes(value: bytes | str) -> bytes:
+    assert isinstance(value, bytes), "redis-py decodes only when it is told to"
+    return value
+
+
+def _decoded(program_id: str, value: bytes | str) -> Program:
+    try:
+        return Program.from_proto(program_pb2.Program.FromString(_bytes(value)))
+    except DecodeError as error:
+        raise InternalError(
+            f"the stored program {program_id} is not a serialized Program: put it again",
+            metadata={"program_id": program_id},
+        ) from error

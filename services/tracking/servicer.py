@@ -1,0 +1,104 @@
+"""TrackingService over gRPC: events in, and the programs they are checked against."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from penstock.tracking.v1 import tracking_service_pb2 as pb
+from penstock.tracking.v1 import tracking_service_pb2_grpc
+
+from services.runtime.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from services.tracking.event import program_id_fault
+from services.tracking.intake import ACCEPTED, Intake, Source
+from services.tracking.page_token import decode_page_token, encode_page_token
+from services.tracking.program import Program
+from services.tracking.program_store import ProgramStore
+from services.tracking.stream import stream_batches
+
+SERVICE = pb.DESCRIPTOR.services_by_name["TrackingService"].full_name
+_MAX_PAGE_SIZE, _DEFAULT_PAGE_SIZE = 1000, 100
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class TrackingServicer(tracking_service_pb2_grpc.TrackingServiceServicer):
+    """See penstock/tracking/v1/tracking_service.proto."""
+
+    def __init__(self, intake: Intake, store: ProgramStore) -> None:
+        self._intake = intake
+        self._store = store
+
+    async def TrackEvent(self, request: pb.TrackEventRequest, _context: Context) -> pb.TrackEventResponse:  # noqa: N802
+        response = await self._intake.track([request.event], Source.EVENT_SOURCE_GRPC)
+        return pb.TrackEventResponse(result=response.results[0])
+
+    async def BatchTrackEvents(  # noqa: N802
+        self, request: pb.BatchTrackEventsRequest, _context: Context
+    ) -> pb.BatchTrackEventsResponse:
+        return await self._intake.track(request.events, Source.EVENT_SOURCE_GRPC)
+
+    async def StreamTrackEvents(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.StreamTrackEventsRequest], _context: Context
+    ) -> AsyncIterator[pb.StreamTrackEventsResponse]:
+        async for requests in stream_batches(request_iterator):
+            response = await self._intake.track([request.event for request in requests], Source.EVENT_SOURCE_GRPC)
+            yield pb.StreamTrackEventsResponse(
+                acknowledged_sequence=requests[-1].sequence,
+                refusals=[
+                    pb.StreamTrackRefusal(sequence=request.sequence, result=result)
+                    for request, result in zip(requests, response.results, strict=True)
+                    if result.outcome != ACCEPTED
+                ],
+            )
+
+    async def PutProgram(self, request: pb.PutProgramRequest, _context: Context) -> pb.PutProgramResponse:  # noqa: N802
+        stored = await self._store.put(Program.from_proto(request.program))
+        return pb.PutProgramResponse(program=stored.to_proto())
+
+    async def GetProgram(self, request: pb.GetProgramRequest, _context: Context) -> pb.GetProgramResponse:  # noqa: N802
+        program_id = _program_id(request.program_id)
+        programs = await self._store.get_many([program_id])
+        if program_id not in programs:
+            raise _not_found(program_id)
+        return pb.GetProgramResponse(program=programs[program_id].to_proto())
+
+    async def ListPrograms(  # noqa: N802
+        self, request: pb.ListProgramsRequest, _context: Context
+    ) -> pb.ListProgramsResponse:
+        if not 0 <= request.page_size <= _MAX_PAGE_SIZE:
+            raise _invalid(
+                "page_size", f"page_size is {request.page_size}; 1 to {_MAX_PAGE_SIZE}, 0 means {_DEFAULT_PAGE_SIZE}"
+            )
+        size = request.page_size or _DEFAULT_PAGE_SIZE
+        found = await self._store.list_after(decode_page_token(request.page_token), size + 1)
+        page = found[:size]
+        return pb.ListProgramsResponse(
+            programs=[program.to_proto() for program in page],
+            next_page_token=encode_page_token(page[-1].program_id) if len(found) > size else "",
+        )
+
+    async def DeleteProgram(  # noqa: N802
+        self, request: pb.DeleteProgramRequest, _context: Context
+    ) -> pb.DeleteProgramResponse:
+        program_id = _program_id(request.program_id)
+        if not await self._store.delete(program_id):
+            raise _not_found(program_id)
+        return pb.DeleteProgramResponse()
+
+
+def _program_id(program_id: str) -> str:
+    if fault := program_id_fault(program_id):
+        raise _invalid("program_id", fault)
+    return program_id
+
+
+def _not_found(program_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"no program has the id {program_id!r}",
+        reason="ERROR_REASON_PROGRAM_NOT_FOUND",
+        metadata={"program_id": program_id},
+    )
+
+
+def _invalid(field: str, text: str) -> InvalidArgumentError:
+    return InvalidArgumentError(text, violations=[FieldViolation(field=field, description=text)])

@@ -1,0 +1,65 @@
+"""What the tracking service can be told."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field, FilePath, SecretStr
+
+from services.runtime.settings import Port, ServiceSettings, settings_config
+from services.tracking.group_commit import AckLevel
+
+_MEBIBYTE = 1024 * 1024
+
+
+class TrackingSettings(ServiceSettings):
+    """Settings of `services.tracking`."""
+
+    model_config = settings_config("PENSTOCK_TRACKING_")
+
+    port: Port = Field(default=50053, description="Port of the gRPC API; 0 takes a free one.")
+    metrics_port: Port = Field(default=51053, description="Port of Prometheus's GET /metrics; 0 switches it off.")
+    http_port: Port = Field(default=8080, description="Port of the HTTP intake; 0 switches it off.")
+    max_http_body_bytes: int = Field(default=4 * _MEBIBYTE, ge=1024, description="Largest HTTP body; larger: 413.")
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey that holds the programs; rediss:// for TLS.",
+    )
+    redis_prefix: str = Field(default="penstock", min_length=1, description="Prefix of its keys and channels.")
+    redis_timeout_seconds: float = Field(default=0.5, gt=0, description="After it Redis counts as away: UNVERIFIED.")
+    cache_size: int = Field(default=100_000, ge=1, description="Programs kept in this process.")
+    cache_seconds: float = Field(default=600.0, gt=0, description="How long a program is kept without asking again.")
+    absent_cache_seconds: float = Field(default=5.0, gt=0, description="How long the absence of a program is kept.")
+    dedup_window: int = Field(default=200_000, ge=1, description="Message ids remembered at least, to tell DUPLICATE.")
+    data_directory: Path = Field(
+        default=Path(".penstock/tracking"), description="Folder of the log of accepted events; of one process alone."
+    )
+    ack_level: AckLevel = Field(
+        default=AckLevel.DISK, description="What an event has survived when it is confirmed: memory, os or disk."
+    )
+    log_max_bytes: int = Field(
+        default=1024 * _MEBIBYTE, ge=64 * 1024, description="Largest log; beyond it RESOURCE_EXHAUSTED and HTTP 503."
+    )
+    log_segment_bytes: int = Field(
+        default=64 * _MEBIBYTE, ge=4096, description="Size of a segment; at most a quarter of the log is used."
+    )
+    log_min_free_bytes: int = Field(
+        default=256 * _MEBIBYTE, ge=0, description="Bytes left free on the file system of the log."
+    )
+    persistence_target: str = Field(
+        default="127.0.0.1:50054", min_length=1, description="Address of the persistence service."
+    )
+    persistence_tls_ca: FilePath | None = Field(
+        default=None, description="PEM authorities of its certificate; without it plain text."
+    )
+    ship_batch_events: int = Field(default=1000, ge=1, le=5000, description="Events in one call to persistence.")
+
+    @property
+    def segment_bytes(self) -> int:
+        """Bytes of a segment; shipped ones are deleted whole, so several have to fit into the log."""
+        return min(self.log_segment_bytes, self.log_max_bytes // 4)
+
+    def conflicts(self) -> Iterator[str]:
+        """See the base class."""
+        yield from super().conflicts()
+        if not self.redis_url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            yield f"{self.variable('redis_url')} must begin with redis://, rediss:// or unix://"
