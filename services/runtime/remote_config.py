@@ -80,6 +80,7 @@ class ParameterWatcher:
         self._refused: dict[str, str] = {}
         self._dirty = asyncio.Event()
         self._log = structlog.get_logger(component="remote_config", path=path)
+        self._report()
 
     @property
     def parameters(self) -> dict[str, RemoteParameter]:
@@ -94,7 +95,6 @@ class ParameterWatcher:
     async def run(self) -> None:
         """Follows the parameters until cancelled."""
         self._restore()
-        self._report()
         writer = asyncio.ensure_future(self._write_snapshots())
         try:
             while True:
@@ -121,6 +121,7 @@ class ParameterWatcher:
             self._put(parameter)
         self._log.info("started from the snapshot", revision=self._revision, parameters=len(self._parameters))
         self.ready.set()
+        self._report()
 
     async def _followed(self) -> PenstockError:
         """Watches until the watch breaks; the reason why."""
@@ -246,7 +247,12 @@ class ParameterWatcher:
                 await self._dirty.wait()
                 await self.ready.wait()  # before, a crash would leave half of the parameters as last known good
                 self._dirty.clear()
-                await asyncio.to_thread(self._write, self._file, self._snapshot())
+                writing = asyncio.ensure_future(asyncio.to_thread(self._write, self._file, self._snapshot()))
+                try:
+                    await asyncio.shield(writing)
+                except asyncio.CancelledError:
+                    await writing  # a thread cannot be stopped, and must not overtake the last write
+                    raise
         finally:
             if self._dirty.is_set() and self.ready.is_set():
                 self._write(self._file, self._snapshot())
