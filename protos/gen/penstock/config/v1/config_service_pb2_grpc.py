@@ -85,7 +85,8 @@ class ConfigServiceServicer(object):
 
     def PutParameter(self, request, context):
         """Writes a new version of a parameter and answers when it is durable.
-        ABORTED (VERSION_CONFLICT) when `expected_version` is not the current one; INVALID_ARGUMENT names each bad field.
+        ABORTED (VERSION_CONFLICT) when `expected_version` is not the current one, ALREADY_EXISTS when it is 0 and the parameter
+        exists; INVALID_ARGUMENT names each bad field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

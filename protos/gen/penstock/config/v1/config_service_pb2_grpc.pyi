@@ -37,7 +37,8 @@ class ConfigServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ConfigServiceAsyncStub: ...
     PutParameter: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.PutParameterRequest, _config_service_pb2.PutParameterResponse]
     """Writes a new version of a parameter and answers when it is durable.
-    ABORTED (VERSION_CONFLICT) when `expected_version` is not the current one; INVALID_ARGUMENT names each bad field.
+    ABORTED (VERSION_CONFLICT) when `expected_version` is not the current one, ALREADY_EXISTS when it is 0 and the parameter
+    exists; INVALID_ARGUMENT names each bad field.
     """
     GetParameter: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetParameterRequest, _config_service_pb2.GetParameterResponse]
     """Reads one parameter by name, `name:version` or `name:label`. NOT_FOUND when there is none."""
@@ -65,7 +66,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutParameter: _aio.UnaryUnaryMultiCallable[_config_service_pb2.PutParameterRequest, _config_service_pb2.PutParameterResponse]  # type: ignore[assignment]
     """Writes a new version of a parameter and answers when it is durable.
-    ABORTED (VERSION_CONFLICT) when `expected_version` is not the current one; INVALID_ARGUMENT names each bad field.
+    ABORTED (VERSION_CONFLICT) when `expected_version` is not the current one, ALREADY_EXISTS when it is 0 and the parameter
+    exists; INVALID_ARGUMENT names each bad field.
     """
     GetParameter: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetParameterRequest, _config_service_pb2.GetParameterResponse]  # type: ignore[assignment]
     """Reads one parameter by name, `name:version` or `name:label`. NOT_FOUND when there is none."""
@@ -96,7 +98,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.PutParameterResponse, _abc.Awaitable[_config_service_pb2.PutParameterResponse]]:
         """Writes a new version of a parameter and answers when it is durable.
-        ABORTED (VERSION_CONFLICT) when `expected_version` is not the current one; INVALID_ARGUMENT names each bad field.
+        ABORTED (VERSION_CONFLICT) when `expected_version` is not the current one, ALREADY_EXISTS when it is 0 and the parameter
+        exists; INVALID_ARGUMENT names each bad field.
         """
 
     @_abc_1.abstractmethod

@@ -25,21 +25,22 @@ LAMBDA_EVENT_FORMAT_AMAZON_MQ: LambdaEventFormat
 LAMBDA_EVENT_FORMAT_SIMPLE: LambdaEventFormat
 
 class Target(_message.Message):
-    __slots__ = ("grpc", "sqs", "sns", "kinesis", "queue", "http")
+    __slots__ = ("grpc", "lambda_function", "sqs", "sns", "kinesis", "queue", "http")
     GRPC_FIELD_NUMBER: _ClassVar[int]
-    LAMBDA_FIELD_NUMBER: _ClassVar[int]
+    LAMBDA_FUNCTION_FIELD_NUMBER: _ClassVar[int]
     SQS_FIELD_NUMBER: _ClassVar[int]
     SNS_FIELD_NUMBER: _ClassVar[int]
     KINESIS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     HTTP_FIELD_NUMBER: _ClassVar[int]
     grpc: GrpcTarget
+    lambda_function: LambdaTarget
     sqs: SqsTarget
     sns: SnsTarget
     kinesis: KinesisTarget
     queue: QueueTarget
     http: HttpTarget
-    def __init__(self, grpc: _Optional[_Union[GrpcTarget, _Mapping]] = ..., sqs: _Optional[_Union[SqsTarget, _Mapping]] = ..., sns: _Optional[_Union[SnsTarget, _Mapping]] = ..., kinesis: _Optional[_Union[KinesisTarget, _Mapping]] = ..., queue: _Optional[_Union[QueueTarget, _Mapping]] = ..., http: _Optional[_Union[HttpTarget, _Mapping]] = ..., **kwargs) -> None: ...
+    def __init__(self, grpc: _Optional[_Union[GrpcTarget, _Mapping]] = ..., lambda_function: _Optional[_Union[LambdaTarget, _Mapping]] = ..., sqs: _Optional[_Union[SqsTarget, _Mapping]] = ..., sns: _Optional[_Union[SnsTarget, _Mapping]] = ..., kinesis: _Optional[_Union[KinesisTarget, _Mapping]] = ..., queue: _Optional[_Union[QueueTarget, _Mapping]] = ..., http: _Optional[_Union[HttpTarget, _Mapping]] = ...) -> None: ...
 
 class GrpcTarget(_message.Message):
     __slots__ = ("address",)

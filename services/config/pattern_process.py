@@ -1,0 +1,27 @@
+"""The child process of `pattern`: `[pattern, value]` lines in, `true` or `false` lines out, a limit on each match.
+
+Runs as a script without the product on its path. It ends with its input, and by SIGVTALRM when a match takes too long.
+"""
+
+import json
+import re
+import signal
+import sys
+import warnings
+
+
+def main() -> None:
+    cpu_seconds = float(sys.argv[1])
+    warnings.simplefilter("ignore")  # what a later Python may read differently is a matter of the caller
+    for line in sys.stdin:
+        pattern, value = json.loads(line)
+        # Not handled, so its default action ends the process even while the engine holds the interpreter.
+        signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
+        matched = re.fullmatch(pattern, value) is not None
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        sys.stdout.write(f"{json.dumps(matched)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

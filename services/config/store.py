@@ -1,0 +1,304 @@
+"""The port to the parameters at rest, and the store in memory.
+
+Every write has a revision, one more than the write before. A store keeps the current version and the newest versions of
+each parameter, and the events of its newest revisions, so that a watcher can resume.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from services.config.parameter import (
+    KEPT_VERSIONS,
+    MAX_LABELS,
+    Deletion,
+    Parameter,
+    ParameterEvent,
+)
+from services.config.path import Selector, below, concerns, is_child
+from services.config.update import check_expected_version, not_found
+from services.runtime.errors import FailedPreconditionError, OutOfRangeError
+
+Decide = Callable[[Parameter | None, int], Parameter]
+"""The next version of a parameter from its current one (None when there is none) and the revision it will have."""
+
+Listener = Callable[[Sequence[ParameterEvent]], None]
+"""Hears of committed events, once each and in the order of their revisions, on the event loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was read of the store at one revision; None where nothing was found."""
+
+    parameters: Sequence[Parameter | None]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Current versions in the order of their names, read at one revision; `more` when the limit cut them."""
+
+    parameters: Sequence[Parameter]
+    revision: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Events in the order of their revisions. All up to `revision` are there."""
+
+    events: Sequence[ParameterEvent]
+    revision: int
+
+
+class ParameterStore(Protocol):
+    """Parameters at rest. A write has returned when it is durable, and listeners have heard of it by then.
+
+    Every write may raise ResourceExhaustedError (no room to write) and UnavailableError (closing, or failed for good).
+    """
+
+    @property
+    def revision(self) -> int:
+        """The newest committed revision; 0 in an empty store."""
+
+    def on_commit(self, listener: Listener) -> None:
+        """Adds a listener. Call it before the first write."""
+
+    async def put(self, name: str, decide: Decide) -> Parameter:
+        """Writes what `decide` makes of the current version; what it raises is raised, and nothing written.
+
+        `decide` may run on another thread; no other write comes between it and the commit.
+
+        Raises:
+            FailedPreconditionError: the version to drop carries a label.
+        """
+
+    async def delete(self, name: str, *, expected_version: int | None = None) -> int:
+        """Deletes a parameter with its versions and labels; answers the revision.
+
+        Raises:
+            NotFoundError, AbortedError: see `check_expected_version`.
+        """
+
+    async def delete_expired(self, now: float) -> int:
+        """Deletes every parameter whose `expires_at` has come; answers how many."""
+
+    async def next_expiry(self) -> float | None:
+        """The earliest `expires_at` of all parameters; None when none expires."""
+
+    async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> int:
+        """Moves well-formed labels to a version, the newest by default; answers the version.
+
+        Raises:
+            NotFoundError: no such version.
+            FailedPreconditionError: the version would carry more labels than it may.
+        """
+
+    async def get(self, selectors: Sequence[Selector]) -> Found:
+        """What each selector names, all from one revision."""
+
+    async def list_below(self, path: str, *, recursive: bool, after: str = "", limit: int) -> Listing:
+        """Current versions below a path, up to `limit`, whose names come after `after`."""
+
+    async def versions(self, name: str, *, before: int | None = None, limit: int) -> Sequence[Parameter]:
+        """Kept versions older than `before`, newest first, up to `limit`; none of an unknown parameter."""
+
+    async def events(self, path: str, *, after: int, limit: int) -> EventPage:
+        """Up to `limit` events of a path (the name itself, everything below) with revisions after `after`.
+
+        Raises:
+            OutOfRangeError: events after that revision are no longer kept, or the revision does not exist yet.
+        """
+
+    async def holds_secrets(self) -> bool:
+        """Whether a sealed value is stored."""
+
+    async def failed(self) -> None:
+        """Waits for a failure that only opening the store again can mend, and raises it; ends when none can come."""
+
+    async def close(self) -> None:
+        """Finishes the writes that wait and refuses others."""
+
+
+def check_room_for_version(name: str, version: int, *, dropped_has_label: bool) -> None:
+    """Nothing, when the oldest kept version may be dropped for a new one.
+
+    Raises:
+        FailedPreconditionError: it carries a label.
+    """
+    if dropped_has_label:
+        raise FailedPreconditionError(
+            f"{name} has {KEPT_VERSIONS} versions and the oldest, {version - KEPT_VERSIONS}, carries a label: "
+            "move the label to a newer version first",
+            reason="ERROR_REASON_PARAMETER_LIMIT",
+            metadata={"name": name, "limit": str(KEPT_VERSIONS)},
+        )
+
+
+def check_room_for_labels(name: str, version: int, labels: set[str]) -> None:
+    """Nothing, when a version may carry all of `labels`.
+
+    Raises:
+        FailedPreconditionError: they are too many.
+    """
+    if len(labels) > MAX_LABELS:
+        raise FailedPreconditionError(
+            f"version {version} of {name} would carry {len(labels)} labels, at most {MAX_LABELS} are allowed",
+            reason="ERROR_REASON_PARAMETER_LIMIT",
+            metadata={"name": name, "limit": str(MAX_LABELS)},
+        )
+
+
+def check_resumable(after: int, *, floor: int, revision: int) -> None:
+    """Nothing, when all events after a revision are kept.
+
+    Raises:
+        OutOfRangeError: they are not, or the revision lies in the future (a store restored from a backup).
+    """
+    if floor <= after <= revision:
+        return
+    fault = (
+        f"events up to revision {floor} are no longer kept" if after < floor else f"the newest revision is {revision}"
+    )
+    raise OutOfRangeError(
+        f"cannot resume from revision {after}: {fault}; list again and watch from the listed revision",
+        reason="ERROR_REASON_COMPACTED",
+        metadata={"oldest_revision": str(floor)},
+    )
+
+
+class _History:
+    """One parameter: its kept versions, oldest first, and which version each label names."""
+
+    __slots__ = ("labels", "versions")
+
+    def __init__(self) -> None:
+        self.versions: list[Parameter] = []
+        self.labels: dict[str, int] = {}
+
+    def labelled(self, parameter: Parameter) -> Parameter:
+        names = tuple(sorted(label for label, version in self.labels.items() if version == parameter.version))
+        return replace(parameter, labels=names) if names else parameter
+
+    def find(self, *, version: int | None = None, label: str | None = None) -> Parameter | None:
+        if label is not None:
+            version = self.labels.get(label, 0)
+        if version is None:
+            return self.labelled(self.versions[-1])
+        return next((self.labelled(kept) for kept in self.versions if kept.version == version), None)
+
+
+class MemoryStore:
+    """A ParameterStore that ends with its process. `kept_revisions` is how many events a watcher can resume over."""
+
+    def __init__(self, *, kept_revisions: int = 10_000) -> None:
+        self._kept_revisions = kept_revisions
+        self._histories: dict[str, _History] = {}
+        self._events: list[ParameterEvent] = []
+        self._revision = 0
+        self._listeners: list[Listener] = []
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    def on_commit(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    async def put(self, name: str, decide: Decide) -> Parameter:
+        history = self._histories.get(name)
+        parameter = decide(history.versions[-1] if history else None, self._revision + 1)
+        history = history or _History()
+        if len(history.versions) == KEPT_VERSIONS:
+            oldest = history.versions[0].version
+            check_room_for_version(name, parameter.version, dropped_has_label=oldest in history.labels.values())
+            del history.versions[0]
+        history.versions.append(parameter)
+        self._histories[name] = history
+        self._commit(parameter)
+        return parameter
+
+    async def delete(self, name: str, *, expected_version: int | None = None) -> int:
+        history = self._histories.get(name)
+        if history is None:
+            raise not_found(name)
+        check_expected_version(name, expected_version, history.versions[-1])
+        del self._histories[name]
+        self._commit(Deletion(name=name, revision=self._revision + 1))
+        return self._revision
+
+    async def delete_expired(self, now: float) -> int:
+        due = [(at, name) for at, name in self._expiries() if at <= now]
+        for _, name in sorted(due):
+            await self.delete(name)
+        return len(due)
+
+    async def next_expiry(self) -> float | None:
+        return min((at for at, _ in self._expiries()), default=None)
+
+    async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> int:
+        history = self._histories.get(name)
+        found = history.find(version=version) if history else None
+        if history is None or found is None:
+            raise not_found(name if version is None else f"{name}:{version}")
+        check_room_for_labels(name, found.version, {*found.labels, *labels})
+        history.labels.update(dict.fromkeys(labels, found.version))
+        return found.version
+
+    async def get(self, selectors: Sequence[Selector]) -> Found:
+        histories = [(selector, self._histories.get(selector.name)) for selector in selectors]
+        found = [
+            history.find(version=selector.version, label=selector.label) if history else None
+            for selector, history in histories
+        ]
+        return Found(parameters=found, revision=self._revision)
+
+    async def list_below(self, path: str, *, recursive: bool, after: str = "", limit: int) -> Listing:
+        wanted = below(path)
+        names = sorted(
+            name
+            for name in self._histories
+            if wanted.first <= name < wanted.last and name > after and (recursive or is_child(path, name))
+        )
+        parameters = [self._histories[name] for name in names[:limit]]
+        return Listing(
+            parameters=[history.labelled(history.versions[-1]) for history in parameters],
+            revision=self._revision,
+            more=len(names) > limit,
+        )
+
+    async def versions(self, name: str, *, before: int | None = None, limit: int) -> Sequence[Parameter]:
+        history = self._histories.get(name)
+        if history is None:
+            return ()
+        older = [kept for kept in reversed(history.versions) if before is None or kept.version < before]
+        return [history.labelled(kept) for kept in older[:limit]]
+
+    async def events(self, path: str, *, after: int, limit: int) -> EventPage:
+        check_resumable(after, floor=self._revision - len(self._events), revision=self._revision)
+        start = bisect_right(self._events, after, key=lambda event: event.revision)
+        found = [event for event in self._events[start:] if concerns(path, event.name)]
+        cut = len(found) > limit
+        return EventPage(events=found[:limit], revision=found[limit - 1].revision if cut else self._revision)
+
+    async def holds_secrets(self) -> bool:
+        return False
+
+    async def failed(self) -> None:
+        """Ends: memory does not fail."""
+
+    async def close(self) -> None:
+        """Nothing to finish: what is written is there."""
+
+    def _expiries(self) -> list[tuple[float, str]]:
+        newest = (history.versions[-1] for history in self._histories.values())
+        return [(parameter.expires_at, parameter.name) for parameter in newest if parameter.expires_at is not None]
+
+    def _commit(self, event: ParameterEvent) -> None:
+        self._revision = event.revision
+        self._events.append(event)
+        if len(self._events) > self._kept_revisions:
+            del self._events[0]
+        for listener in self._listeners:
+            listener([event])
