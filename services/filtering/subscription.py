@@ -25,7 +25,7 @@ _DIALECTS = {
 }
 _REQUIRED = {
     "grpc": "address",
-    "lambda": "function_name",
+    "lambda_function": "function_name",
     "sqs": "queue_url",
     "sns": "topic_arn",
     "kinesis": "stream",

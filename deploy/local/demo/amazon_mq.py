@@ -82,13 +82,8 @@ async def _a_function_that_fails(session: Session) -> Sequence[Expectation]:
 def _route(queue: str, function: str) -> route_pb2.Route:
     return route_pb2.Route(
         source=f"queue://{queue}",
-        targets=[_lambda_target(function)],
+        targets=[target_pb2.Target(lambda_function=target_pb2.LambdaTarget(function_name=function))],
         retry=route_pb2.RetrySettings(
             max_attempts=ATTEMPTS, initial_backoff=duration_pb2.Duration(nanos=100_000_000), multiplier=2
         ),
     )
-
-
-def _lambda_target(function: str) -> target_pb2.Target:
-    # `lambda` is a keyword of Python: the field can only be named in a string.
-    return target_pb2.Target(**{"lambda": target_pb2.LambdaTarget(function_name=function)})  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from deploy.local.jms import JmsMessage
 async def tell(session: Session) -> StoryResult:
     """Put a route with `penstock params put`, then send a message through it."""
     name = f"late-{uuid.uuid4().hex[:8]}"
-    route = {"source": f"queue://{name}", "targets": [{"lambda": {"function_name": "sample-function"}}]}
+    route = {"source": f"queue://{name}", "targets": [{"lambda_function": {"function_name": "sample-function"}}]}
     active = asyncio.create_task(_active_at(session, name))
     printed = await _params_put(session, f"/penstock/routes/{name}", json.dumps(route))
     response = await session.config.GetParameter(config_pb.GetParameterRequest(name=f"/penstock/routes/{name}"))
