@@ -13,8 +13,6 @@ from tempfile import TemporaryDirectory
 from deploy.local.part import PartError, Progress
 
 LOCK_FILE = Path(__file__).with_name("activemq-jars.lock")
-# Below the checkout, kept out of version control; fetched jars survive `make down` and a wiped data folder.
-JAR_CACHE = Path(__file__).parents[2] / ".cache" / "jars"
 _ORIGIN_FILE = "ORIGIN"
 
 

@@ -1,6 +1,7 @@
 """Real JMS messages from Python: runs the Java producer and consumer of `tests/jms` over OpenWire.
 
-With a JDK the Java source itself is run; a bare JRE cannot compile and runs the classes that were built from it.
+With a JDK the Java source itself is run; a bare JRE cannot compile and runs the classes that were built from it, which
+also start a second faster.
 """
 
 import os
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Literal, Self
 
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
+from deploy.local.home import jar_cache
 from deploy.local.jar_sources import JAR_SOURCES
-from deploy.local.jars import JAR_CACHE, broker_jars
+from deploy.local.jars import broker_jars
 from deploy.local.java import JavaRuntime, find_java
 from deploy.local.part import PartError, Progress, SilentProgress
 
@@ -135,13 +137,14 @@ class JmsClient:
     broker_url: str
     user: str
     password: str = field(repr=False)
+    runs_source: bool
     timeout_seconds: float = 300.0
 
     @property
     def description(self) -> str:
         """How the Java client is run, for the screen."""
-        how = "from source" if self.java.has_compiler else "from prebuilt classes, there is no Java compiler"
-        return f"{JMS_SOURCE.name} {how}, {self.java}"
+        how = "from source" if self.runs_source else "from prebuilt classes"
+        return f"{JMS_SOURCE.name} {how}{'' if self.java.has_compiler else ', there is no Java compiler'}, {self.java}"
 
     def send(self, destination: str, messages: Sequence[JmsMessage]) -> list[str]:
         """Send in order to a queue, or a topic when it starts with `topic://`; the message ids the broker confirmed.
@@ -172,7 +175,7 @@ class JmsClient:
     def _run(self, command: str, destination: str, *options: str, stdin: str = "") -> str:
         program = (
             ("-cp", self.class_path, str(JMS_SOURCE))
-            if self.java.has_compiler
+            if self.runs_source
             else ("-cp", f"{self.class_path}{os.pathsep}{JMS_CLASSES}", JMS_SOURCE.stem)
         )
         argv = [str(self.java.executable), "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
@@ -202,7 +205,7 @@ def find_jms_client(
     *,
     user: str = BROKER_USER,
     password: str = BROKER_PASSWORD,
-    cache: Path = JAR_CACHE,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> JmsClient:
     """A client on the machine's Java and the broker's own jars, which are fetched when they are not cached.
@@ -215,10 +218,17 @@ def find_jms_client(
         raise JmsError(f"{JMS_SOURCE} is missing: the JMS client runs from a checkout of the repository")
     try:
         java = find_java(progress)
-        jars = broker_jars(cache, progress, JAR_SOURCES)
+        jars = broker_jars(cache or jar_cache(), progress, JAR_SOURCES)
     except PartError as error:
         raise JmsError(str(error)) from error
-    client = JmsClient(java=java, class_path=jars.class_path, broker_url=broker_url, user=user, password=password)
+    client = JmsClient(
+        java=java,
+        class_path=jars.class_path,
+        broker_url=broker_url,
+        user=user,
+        password=password,
+        runs_source=java.has_compiler,
+    )
     progress.step(f"JMS client: {client.description}")
     return client
 

@@ -21,8 +21,8 @@ from deploy.local.activemq import (
     activemq_part,
     stomp_answers,
 )
-from deploy.local.jars import JAR_CACHE
-from deploy.local.jms import JmsClient, JmsError, JmsMessage, JmsReceived, JmsTyped, JmsValue
+from deploy.local.home import jar_cache
+from deploy.local.jms import JmsClient, JmsError, JmsMessage, JmsReceived, JmsTyped, JmsValue, find_jms_client
 from deploy.local.part import PartNotReadyError, PartSpec, SilentProgress
 from deploy.local.ports import free_port_numbers
 from deploy.local.supervisor import StartError, Supervisor
@@ -147,6 +147,16 @@ def test_every_kind_of_message_survives_the_jms_round_trip(jms: JmsClient) -> No
     assert (null.kind, null.body) == ("text", None)
 
 
+def test_producer_runs_from_its_java_source(activemq: RunningPart) -> None:
+    """With a JDK no class file is needed: the source is what runs."""
+    from_source = find_jms_client(f"tcp://{activemq.addresses['openwire']}")
+    if not from_source.java.has_compiler:
+        pytest.skip(f"{from_source.java} has no compiler")
+    assert "JmsTool.java from source" in from_source.description
+    sent = from_source.send("from.source", [JmsMessage(text="x")])
+    assert [message.headers["message-id"] for message in from_source.drain("from.source").messages] == sent
+
+
 def test_wrong_password_is_refused_over_openwire(jms: JmsClient) -> None:
     """The producer is told so, and the error does not repeat the password."""
     with pytest.raises(JmsError, match="password is invalid") as caught:
@@ -235,7 +245,7 @@ async def test_second_broker_on_the_same_folder_is_refused(activemq: RunningPart
             data_directory=activemq.spec.data_directory,
             stomp_port=stomp_port,
             openwire_port=openwire_port,
-            cache=JAR_CACHE,
+            cache=jar_cache(),
             progress=SilentProgress(),
         )
 
@@ -283,7 +293,7 @@ def test_password_is_not_on_the_brokers_command_line(tmp_path: Path) -> None:
         data_directory=tmp_path / "data",
         stomp_port=1,
         openwire_port=2,
-        cache=JAR_CACHE,
+        cache=jar_cache(),
         progress=SilentProgress(),
         password="hunter2",
     )

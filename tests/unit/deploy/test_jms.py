@@ -109,6 +109,7 @@ def client(directory: Path, script: str, *, compiler: bool = True, timeout_secon
         broker_url="tcp://127.0.0.1:1",
         user="u",
         password="secret",
+        runs_source=compiler,
         timeout_seconds=timeout_seconds,
     )
 
