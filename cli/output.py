@@ -8,18 +8,23 @@ from collections.abc import Mapping, Sequence
 def print_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
     """Print `rows` with the named columns.
 
-    JSON is one array of the whole rows. A terminal gets a table, or the sentence `empty` when there is nothing. Elsewhere
-    it is a line per row, cells separated by tabs, no heading, so that `cut`, `sort` and `while read` work.
+    JSON is one array of the whole rows. A terminal gets a table, or the sentence `empty` when there is nothing.
+    Elsewhere it is a line per row, cells separated by tabs, no heading, so that `cut`, `sort` and `while read` work.
     """
     if as_json:
         print_json(list(rows))
     elif not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(_cell(row.get(column)).replace("\t", " ").replace("\n", "\\n") for column in columns))
+            print_line(row, columns)
     elif rows:
         _print_table(rows, columns)
     else:
         print(empty)
+
+
+def print_line(row: Mapping[str, object], columns: Sequence[str]) -> None:
+    """Print a row as one line, cells separated by tabs, at once: for what comes bit by bit."""
+    print("\t".join(_cell(row.get(column)).replace("\t", " ").replace("\n", "\\n") for column in columns), flush=True)
 
 
 def print_json(value: object) -> None:
@@ -41,4 +46,6 @@ def _print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)

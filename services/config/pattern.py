@@ -6,7 +6,10 @@ Python's engine backtracks, and meanwhile nothing else of its process runs: a ho
 import asyncio
 import json
 import signal
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from services.runtime.errors import FieldViolation, InternalError, InvalidArgumentError
@@ -22,8 +25,8 @@ class PatternProcess:
 
     def __init__(self, *, cpu_seconds: float = 0.5) -> None:
         self._cpu_seconds = cpu_seconds
-        self._process: asyncio.subprocess.Process | None = None
-        self._turn = asyncio.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pattern")
 
     async def matches(self, pattern: str, value: str) -> bool:
         """Whether the whole value matches the pattern.
@@ -32,8 +35,8 @@ class PatternProcess:
             InvalidArgumentError: the match took longer than it may.
         """
         question = json.dumps([pattern, value]).encode() + b"\n"
-        async with self._turn:
-            answer = await self._asked(question)
+        # One thread: a question whose caller went away is still answered before the next one is asked.
+        answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
         if answer:
             return bool(json.loads(answer))
         fault = f"matching the value takes more than {self._cpu_seconds:g} s of processor time: simplify the pattern"
@@ -43,41 +46,36 @@ class PatternProcess:
 
     async def close(self) -> None:
         """End the child process."""
-        process, self._process = self._process, None
-        if process and process.returncode is None:
-            process.kill()
-            await process.wait()
+        if self._process:
+            self._process.kill()
+        await asyncio.to_thread(self._thread.shutdown)
+        if self._process:
+            self._ended(self._process)
 
-    async def _asked(self, question: bytes) -> bytes:
+    def _ask(self, question: bytes) -> bytes:
         """The answer to a question; empty when the limit ended the child."""
-        process = self._process or await self._started()
-        self._process = None  # a caller that is cancelled while the child computes leaves it to be ended
+        process = self._process = self._process or self._started()
+        assert process.stdin
+        assert process.stdout
         try:
-            assert process.stdin
-            assert process.stdout
             process.stdin.write(question)
-            await process.stdin.drain()
-            answer = await process.stdout.readline()
-        except ConnectionError:
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except BrokenPipeError:
             answer = b""
-        except asyncio.CancelledError:
-            process.kill()
-            raise
-        if answer:
-            self._process = process
-            return answer
-        if await process.wait() != -signal.SIGVTALRM:
-            raise InternalError(f"the process that matches patterns ended with code {process.returncode}")
-        return b""
+        if not answer and (code := self._ended(process)) != -signal.SIGVTALRM:
+            raise InternalError(f"the process that matches patterns ended with code {code}")
+        return answer
 
-    async def _started(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            str(_CHILD),
-            str(self._cpu_seconds),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the service, which then ends its child
+    def _started(self) -> subprocess.Popen[bytes]:
+        # Ctrl-C is for the service, which then ends its child.
+        command = (sys.executable, "-I", "-S", str(_CHILD), str(self._cpu_seconds))
+        return subprocess.Popen(  # noqa: S603 - our own script
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        self._process = None
+        with suppress(BrokenPipeError), process:  # closes the pipes and waits
+            pass
+        return process.returncode
