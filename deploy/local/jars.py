@@ -158,7 +158,10 @@ def _cached(cache: Path, source: JarSource, pinned: Sequence[PinnedJar]) -> Brok
         return None
     if source.is_pinned:
         check_jars(directory, pinned)
-    version, _, origin = (directory / _ORIGIN_FILE).read_text(encoding="utf-8").strip().partition(" ")
+    origin_file = directory / _ORIGIN_FILE
+    if not origin_file.is_file():
+        raise JarsError(f"{origin_file} is missing: delete {directory} to fetch the jars again")
+    version, _, origin = origin_file.read_text(encoding="utf-8").strip().partition(" ")
     return BrokerJars(directory=directory, version=version, origin=f"jars from {origin}, cached")
 
 

@@ -117,6 +117,36 @@ def test_map_message_is_readable_with_the_brokers_json_transformation(activemq: 
     assert b'"int":7' in frame.body.replace(b" ", b"")
 
 
+def test_ten_mebibyte_message_arrives_whole(activemq: RunningPart, jms: JmsClient) -> None:
+    """Far above usual messages, far below the frame limit of 100 MiB."""
+    data = bytes(range(256)) * 40_960
+    jms.send("large", [JmsMessage(data=data)])
+    (frame,) = receive(activemq, "large")
+    assert frame.body == data
+
+
+def test_scheduled_message_is_delivered_after_its_delay(activemq: RunningPart) -> None:
+    """The broker's scheduler is on: a message with AMQ_SCHEDULED_DELAY waits there and keeps its body."""
+    with stomp_session(activemq) as (connection, frames):
+        connection.send("/queue/scheduled", "later", headers={"AMQ_SCHEDULED_DELAY": "200", "persistent": "true"})
+        connection.subscribe("/queue/scheduled", id="1", ack="auto")
+        frame = frames.messages.get(timeout=PATIENCE)
+    assert frame.body == b"later"
+    assert "scheduledJobId" in frame.headers
+
+
+def test_queue_depth_is_told_by_the_statistics_plugin(activemq: RunningPart, jms: JmsClient) -> None:
+    """An empty message to ActiveMQ.Statistics.Destination.<queue> is answered with the queue's figures."""
+    jms.send("deep", [JmsMessage(text="1"), JmsMessage(text="2")])
+    with stomp_session(activemq) as (connection, frames):
+        answers = {"transformation": "jms-map-json"}
+        connection.subscribe("/queue/statistics.answers", id="1", ack="auto", headers=answers)
+        query = {"reply-to": "/queue/statistics.answers"}
+        connection.send("/queue/ActiveMQ.Statistics.Destination.deep", "", headers=query)
+        frame = frames.messages.get(timeout=PATIENCE)
+    assert re.search(rb'"size",\s*"long":2\b|"string":"size","long":2\b', frame.body)
+
+
 def test_every_kind_of_message_survives_the_jms_round_trip(jms: JmsClient) -> None:
     """The JMS consumer reads back what the JMS producer sent, values with their Java types."""
     entries: Mapping[str, JmsTyped] = {

@@ -114,11 +114,12 @@ def test_cached_jar_that_was_changed_is_refused(tmp_path: Path) -> None:
         broker_jars(tmp_path, Steps(), [never_asked()], PINNED)
 
 
-def test_cached_jar_that_is_gone_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [JAR, "ORIGIN"])
+def test_cached_file_that_is_gone_is_named(tmp_path: Path, name: str) -> None:
     """The message says which folder to delete."""
     jars = broker_jars(tmp_path, Steps(), [delivering()], PINNED)
-    (jars.directory / JAR).unlink()
-    with pytest.raises(JarsError, match=f"{JAR} is missing: delete"):
+    (jars.directory / name).unlink()
+    with pytest.raises(JarsError, match=f"{name} is missing: delete"):
         broker_jars(tmp_path, Steps(), [never_asked()], PINNED)
 
 
