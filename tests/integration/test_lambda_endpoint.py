@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint
-from deploy.local.lambda_endpoint.function import load_functions
+from deploy.local.lambda_endpoint.function import FunctionSpec, load_functions
 from deploy.local.ports import free_port_numbers
 
 FUNCTIONS = Path(__file__).parent / "lambda_functions" / "functions.toml"
@@ -335,6 +335,26 @@ async def test_events_above_the_concurrency_wait(endpoint: LambdaEndpoint, calle
         await caller.first_records(number + 1, "hold")
     await endpoint.drained()
     assert [record["response"] for record in await caller.records("hold")] == ["0", "1", "2"]
+
+
+async def test_function_whose_folder_is_gone_is_a_service_error(tmp_path: Path) -> None:
+    """500 ServiceException, and a failed attempt of an Event; the endpoint goes on."""
+    code = tmp_path / "code"
+    await asyncio.to_thread(code.mkdir)
+    function = FunctionSpec(name="orders", handler="orders.handle", code=code)
+    await asyncio.to_thread(code.rmdir)
+    [port] = free_port_numbers(1)
+    async with LambdaEndpoint(
+        {"orders": function}, host="127.0.0.1", port=port, data_directory=tmp_path, retry_delays=()
+    ) as endpoint:
+        caller = Caller(port)
+        status, error, message = await caller.refusal("orders")
+        assert (status, error) == (500, "ServiceException")
+        assert str(code) in message
+        await caller.invoke("orders", InvocationType="Event")
+        await endpoint.drained()
+        [record] = await caller.records("orders")
+        assert (record["outcome"], record["error_type"]) == ("error", "ServiceException")
 
 
 async def test_functions_are_listed(caller: Caller) -> None:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
-from deploy.local.lambda_endpoint.invocation import Invocation, Outcome
+from deploy.local.lambda_endpoint.invocation import Invocation, Outcome, platform_error
+from deploy.local.lambda_endpoint.pool import WorkerStartError
 from deploy.local.lambda_endpoint.records import InvocationRecords
 
 QUEUE_LIMIT = 10_000
@@ -103,6 +104,9 @@ class EventQueue:
 
     async def _attempt(self, invocation: Invocation, attempt: int) -> Outcome:
         started = time.time()
-        outcome = await self._pools[invocation.function].invoke_when_free(invocation)
+        try:
+            outcome = await self._pools[invocation.function].invoke_when_free(invocation)
+        except WorkerStartError as error:
+            outcome = platform_error("ServiceException", str(error))
         self._records.add(invocation, outcome, invocation_type="Event", attempt=attempt, started=started)
         return outcome

@@ -13,7 +13,7 @@ from deploy.local.lambda_endpoint.event_queue import EventQueue, QueueFullError
 from deploy.local.lambda_endpoint.function import FunctionSpec, function_name
 from deploy.local.lambda_endpoint.http_server import HttpRequest, HttpResponse
 from deploy.local.lambda_endpoint.invocation import EVENT_LIMIT_BYTES, REQUEST_LIMIT_BYTES, Invocation, Outcome
-from deploy.local.lambda_endpoint.pool import TooManyRequestsError, WorkerPool
+from deploy.local.lambda_endpoint.pool import TooManyRequestsError, WorkerPool, WorkerStartError
 from deploy.local.lambda_endpoint.records import InvocationRecords
 
 _INVOKE = re.compile(r"/2015-03-31/functions/(?P<reference>[^/]+)/invocations")
@@ -83,6 +83,8 @@ class InvokeApi:
             outcome = await pool.invoke(invocation)
         except TooManyRequestsError as error:
             raise ApiError(429, "TooManyRequestsException", "Rate Exceeded.") from error
+        except WorkerStartError as error:
+            raise ApiError(500, "ServiceException", str(error)) from error
         self._records.add(invocation, outcome, invocation_type=invocation_type, attempt=1, started=started)
         return _answer(outcome, headers, with_log=request.headers.get("x-amz-log-type") == "Tail")
 

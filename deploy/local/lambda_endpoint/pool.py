@@ -13,6 +13,10 @@ class TooManyRequestsError(Exception):
     """As many invocations of the function run as its concurrency allows."""
 
 
+class WorkerStartError(Exception):
+    """No process could be started for the function: its folder is gone, or the machine has none left to give."""
+
+
 class WorkerPool:
     """Runs invocations of one function, at most `function.concurrency` at a time."""
 
@@ -26,13 +30,13 @@ class WorkerPool:
         self._idle: list[Worker] = []
 
     async def invoke(self, invocation: Invocation) -> Outcome:
-        """Run now, or raise `TooManyRequestsError`."""
+        """Run now, or raise `TooManyRequestsError`. Raises `WorkerStartError`."""
         if self._slots.locked():
             raise TooManyRequestsError
         return await self.invoke_when_free(invocation)
 
     async def invoke_when_free(self, invocation: Invocation) -> Outcome:
-        """Run as soon as the function's concurrency allows."""
+        """Run as soon as the function's concurrency allows. Raises `WorkerStartError`."""
         async with self._slots:
             worker = await self._take()
             try:
@@ -58,7 +62,10 @@ class WorkerPool:
         if self._idle:
             return self._idle.pop()  # the most recently used one is the warmest
         worker = Worker(self.function, runtime_api=runtime_api, log=self._log)
-        await worker.start(self._environment)
+        try:
+            await worker.start(self._environment)
+        except OSError as error:
+            raise WorkerStartError(f"cannot start a process for {self.function.name}: {error}") from error
         self._workers.append(worker)
         return worker
 

@@ -121,6 +121,7 @@ class Worker:
                 return await outcome
         except TimeoutError:
             self.kill()
+            await self.wait_gone()
             return timed_out(invocation.request_id, limit)
 
     def _hand_over(self, invocation: Invocation) -> None:
