@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.local.part import PartNotReadyError, PartSpec
 from deploy.local.ports import Ports
 from deploy.local.probes import ask
+from deploy.local.wiring import EMULATOR_LOGIN
 
 _PROBE_SECONDS = 2.0
 
@@ -71,11 +72,7 @@ def lambda_endpoint_part(*, data_directory: Path, ports: Ports, functions: Path)
             sys.executable, "-m", "deploy.local.lambda_endpoint", "--port", str(port),
             "--functions", str(functions), "--data", str(data_directory), "--retry-delay", "1", "--retry-delay", "2",
         ),
-        environment={
-            "AWS_ENDPOINT_URL": f"http://{ports.address('emulator')}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        },
+        environment={"AWS_ENDPOINT_URL": f"http://{ports.address('emulator')}", **EMULATOR_LOGIN},
         data_directory=data_directory,
         addresses={"http": ports.address("lambda_endpoint")},
         version=f"awslambdaric {version('awslambdaric')} under Penstock's own Invoke API",

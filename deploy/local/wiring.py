@@ -13,6 +13,8 @@ MODULES: Mapping[str, str] = {
     "persistence": "services.persistence",
     "bridge": "broker_bridge",
 }
+# Real credentials of the machine's user have no business in a process that talks to an emulator.
+EMULATOR_LOGIN: Mapping[str, str] = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 def service_addresses(kind: str, ports: Ports) -> Mapping[str, str]:
@@ -34,7 +36,8 @@ def service_environment(
         **_SPECIFIC[kind](ports, addresses, data_directory),
     }
     prefix = f"PENSTOCK_{kind.upper()}_"
-    return {f"{prefix}{field.upper()}": value for field, value in own.items()}
+    settings = {f"{prefix}{field.upper()}": value for field, value in own.items()}
+    return {**settings, **EMULATOR_LOGIN} if kind == "bridge" else settings
 
 
 def _port(address: str) -> str:
@@ -63,7 +66,6 @@ def _persistence(_ports: Ports, _addresses: Mapping[str, str], data: Path) -> Ma
 
 
 def _bridge(ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
-    emulator = f"http://{ports.address('emulator')}"
     return {
         "broker_urls": f"stomp://{ports.address('stomp')}",
         "broker_user": BROKER_USER,
@@ -71,7 +73,7 @@ def _bridge(ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[
         "filtering_target": ports.address("filtering"),
         "redis_url": f"redis://{ports.address('valkey')}/0",
         "lambda_endpoint_url": f"http://{ports.address('lambda_endpoint')}",
-        "aws_endpoint_url": emulator,
+        "aws_endpoint_url": f"http://{ports.address('emulator')}",
         "snapshot": str(data / "routes.json"),
     }
 
