@@ -10,8 +10,8 @@ from services.runtime.errors import FieldViolation, InvalidArgumentError
 
 MAX_MESSAGE_ID_CHARACTERS = 100
 MAX_PROGRAM_ID_CHARACTERS = 128
-# Below DynamoDB's 400 KB per item, so that events can move to any store.
-MAX_EVENT_BYTES = 256 * 1024
+# Room for the largest event an intake takes (256 KiB) and what it adds; below the 400 KB of a DynamoDB item.
+MAX_EVENT_BYTES = 384 * 1024
 # google.protobuf.Timestamp: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _MICROSECONDS = 1_000_000

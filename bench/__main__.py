@@ -1,0 +1,9 @@
+"""`make bench`: every benchmark, one after the other."""
+
+import asyncio
+import sys
+
+from bench import tracking
+
+if __name__ == "__main__":
+    sys.exit(max(asyncio.run(benchmark.main()) for benchmark in (tracking,)))
