@@ -29,6 +29,7 @@ LATEST_SECONDS = 4_102_444_800
 
 _PROGRAM_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TEXTS = (
+    ("message_id", MAX_MESSAGE_ID),
     ("checksum", MAX_TEXT),
     ("cookie_id", MAX_TEXT),
     ("click_id", MAX_TEXT),
@@ -39,20 +40,29 @@ _NANOSECONDS = 1_000_000_000
 _SHOWN = 40  # characters of a faulty value that a reason repeats
 
 
+def needs_check(event: TrackingEvent, message_id: str, size: int) -> bool:
+    """Whether `event_fault` can find anything: most events are too small for a text that is too long in them."""
+    return bool(
+        size > MAX_TEXT
+        or len(message_id) > MAX_MESSAGE_ID
+        or event.attributes
+        or event.HasField("occurred_at")
+        or event.HasField("sent_at")
+    )
+
+
 def event_fault(event: TrackingEvent, size: int) -> str | None:
     """What is wrong with an event of `size` serialized bytes, naming the field and the value; None when nothing is.
 
-    The program id is judged by `program_id_fault`, and only when no such program is known.
+    The program id is judged by `program_id_fault`.
     """
-    message_id = event.message_id
-    if len(message_id) > MAX_MESSAGE_ID:
-        return f"message_id {shown(message_id)} has {len(message_id)} characters; the limit is {MAX_MESSAGE_ID}"
-    if size > MAX_TEXT and (fault := _size_fault(event, size)):
-        # Nothing in a smaller event can be longer than the shortest of the other limits.
-        return fault
-    if event.attributes and (fault := _attributes_fault(event)):
-        return fault
-    return _time_fault(event, "occurred_at") or _time_fault(event, "sent_at")
+    if size > MAX_EVENT_BYTES:
+        return f"the event has {size} bytes; the limit is {MAX_EVENT_BYTES}"
+    for field, limit in _TEXTS:
+        value = getattr(event, field)
+        if len(value) > limit:
+            return f"{field} {shown(value)} has {len(value)} characters; the limit is {limit}"
+    return _attributes_fault(event) or _time_fault(event, "occurred_at") or _time_fault(event, "sent_at")
 
 
 def program_id_fault(program_id: str) -> str | None:
@@ -72,16 +82,6 @@ def is_plausible(moment: Timestamp) -> bool:
 def shown(value: str) -> str:
     """A value as reasons quote it: never longer than a line."""
     return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
-
-
-def _size_fault(event: TrackingEvent, size: int) -> str | None:
-    if size > MAX_EVENT_BYTES:
-        return f"the event has {size} bytes; the limit is {MAX_EVENT_BYTES}"
-    for field, limit in _TEXTS:
-        value = getattr(event, field)
-        if len(value) > limit:
-            return f"{field} {shown(value)} has {len(value)} characters; the limit is {limit}"
-    return None
 
 
 def _attributes_fault(event: TrackingEvent) -> str | None:

@@ -18,6 +18,8 @@ from services.tracking.log import Position, SegmentLog
 
 _MAX_GROUP_EVENTS = 5000
 _MAX_GROUP_BYTES = 4 * 1024 * 1024
+_GRANT_BYTES = 8 * 1024 * 1024
+"""Appended between two looks at the free space of the file system."""
 _RETRY_AFTER = 1.0
 
 
@@ -69,6 +71,7 @@ class DurableLog:
         self._failed: PenstockError | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._end = segments.end
+        self._granted_bytes = 0
 
     @property
     def segments(self) -> SegmentLog:
@@ -148,8 +151,13 @@ class DurableLog:
                 reason="ERROR_REASON_LOG_FULL",
                 metadata={"limit_bytes": str(limit)},
             )
+        self._granted_bytes -= size
+        if self._granted_bytes >= 0:
+            return
         floor = self._limits.min_free_bytes
-        if floor and (free := self._free_bytes(self._segments)) < floor + size:
+        free = self._free_bytes(self._segments)
+        self._granted_bytes = min(free - floor - size, _GRANT_BYTES)
+        if self._granted_bytes < 0:
             raise ResourceExhaustedError(
                 f"the file system of {self._segments.directory} has {free} bytes free; {floor} are kept for others",
                 retry_after=_RETRY_AFTER,

@@ -14,7 +14,7 @@ from typing import Protocol
 from penstock.tracking.v1 import tracking_event_pb2, tracking_service_pb2
 
 from services.runtime.errors import FieldViolation, InvalidArgumentError
-from services.tracking.event import TrackingEvent, event_fault, program_id_fault, shown, uuid7
+from services.tracking.event import TrackingEvent, event_fault, needs_check, program_id_fault, shown, uuid7
 from services.tracking.frames import event_prefix
 from services.tracking.lookup import Finding, Unknown
 from services.tracking.program import timestamp
@@ -33,7 +33,8 @@ UNVERIFIED = tracking_event_pb2.TRACK_OUTCOME_UNVERIFIED
 
 DECISIONS = (ACCEPTED, DUPLICATE, UNKNOWN_PROGRAM, EXPIRED_PROGRAM, INVALID, UNVERIFIED)
 MAX_BATCH = 5000
-_PREFIXES = tuple(event_prefix(size) for size in range(1024))
+_PREFIXED = 1024
+_PREFIXES = tuple(event_prefix(size) for size in range(_PREFIXED))
 
 
 class Programs(Protocol):
@@ -113,9 +114,9 @@ class Intake:
             text = f"events has {len(events)} entries; a batch has 1 to {MAX_BATCH}"
             violation = FieldViolation(field="events", description=text)
             raise InvalidArgumentError(text, violations=[violation], reason="ERROR_REASON_INVALID_FIELD")
-        events = list(events)
-        verdicts = await self._verdicts({event.program_id for event in events}, source)
-        decided = self._decide(events, verdicts)
+        program_ids = [event.program_id for event in events]
+        verdicts = await self._verdicts(set(program_ids), source)
+        decided = self._decide(events, [verdicts[program_id] for program_id in program_ids])
         waiting = decided.earlier
         if decided.message_ids:
             waiting.add(self._append(decided))
@@ -136,40 +137,43 @@ class Intake:
             verdicts[program_id] = _Verdict(outcome=INVALID, reason=fault)
         return verdicts
 
-    def _decide(self, events: Sequence[TrackingEvent], verdicts: Mapping[str, _Verdict]) -> _Decided:
-        """Runs without interruption, so that of two equal ids exactly one is new."""
+    def _decide(self, events: Sequence[TrackingEvent], verdicts: Sequence[_Verdict]) -> _Decided:
+        """Runs without interruption, so that of two equal ids exactly one is new.
+
+        Everything an event costs, it costs here: hence local names, and no call that only some events need.
+        """
         decided = _Decided()
-        add, seen, counts = decided.response.results.add, self._window.get, self.counts
-        for event in events:
+        add, payload, counts, batch = decided.response.results.add, decided.payload, self.counts, decided.batch
+        new_ids, before = self._window.new_ids, self._window.before
+        for event, verdict in zip(events, verdicts, strict=True):
             message_id = event.message_id
             if not message_id:
                 message_id = event.message_id = self._new_id()
             body = event.SerializeToString()
-            verdict = verdicts[event.program_id]
-            reason = event_fault(event, len(body)) or _checksum_fault(event, verdict)
-            if reason:
+            size = len(body)
+            if needs_check(event, message_id, size) and (reason := event_fault(event, size)):
                 outcome = INVALID
-            elif (before := seen(message_id)) is not None:
+            elif verdict.checksum and event.checksum not in ("", verdict.checksum):
+                outcome, reason = INVALID, f"checksum {shown(event.checksum)} is not that of program {event.program_id}"
+            elif earlier := new_ids.get(message_id) or before.get(message_id):
                 outcome, reason = DUPLICATE, "this message id was accepted before"
-                if before.durable is not None:
-                    decided.earlier.add(before.durable)
-            else:
+                if earlier.durable is not None:
+                    decided.earlier.add(earlier.durable)
+            elif verdict.reason:
                 outcome, reason = verdict.outcome, verdict.reason
-                if not reason:
-                    self._accept(decided, message_id, body, verdict.stamp)
-            counts[outcome] += 1
-            if reason:
-                add(outcome=outcome, message_id=message_id, reason=reason)
             else:
-                add(outcome=outcome, message_id=message_id)
+                stamp = verdict.stamp
+                size += len(stamp)
+                payload += (_PREFIXES[size] if size < _PREFIXED else event_prefix(size), body, stamp)
+                new_ids[message_id] = batch
+                decided.message_ids.append(message_id)
+                counts[verdict.outcome] += 1
+                add(outcome=verdict.outcome, message_id=message_id)
+                continue
+            counts[outcome] += 1
+            add(outcome=outcome, message_id=message_id, reason=reason)
+        self._window.turn()
         return decided
-
-    def _accept(self, decided: _Decided, message_id: str, body: bytes, stamp: bytes) -> None:
-        size = len(body) + len(stamp)
-        prefix = _PREFIXES[size] if size < len(_PREFIXES) else event_prefix(size)
-        decided.payload += (prefix, body, stamp)
-        decided.message_ids.append(message_id)
-        self._window.add(message_id, decided.batch)
 
     def _append(self, decided: _Decided) -> "asyncio.Future[None]":
         batch, message_ids = decided.batch, decided.message_ids
@@ -198,12 +202,6 @@ def _verdict(program_id: str, finding: Finding, now: float, received: bytes) -> 
         return _Verdict(outcome=EXPIRED_PROGRAM, reason=reason)
     stamp = finding.stamp + received + _VERDICT_STAMPS[ACCEPTED]
     return _Verdict(outcome=ACCEPTED, checksum=finding.checksum, stamp=stamp)
-
-
-def _checksum_fault(event: TrackingEvent, verdict: _Verdict) -> str | None:
-    if not verdict.checksum or event.checksum in ("", verdict.checksum):
-        return None
-    return f"checksum {shown(event.checksum)} is not that of program {event.program_id}"
 
 
 _VERDICT_STAMPS = {outcome: TrackingEvent(verdict=outcome).SerializeToString() for outcome in (ACCEPTED, UNVERIFIED)}

@@ -86,10 +86,11 @@ class Growth(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShippingLimits:
-    """What one call to the store carries at most. A frame that is larger on its own is divided by `max_bytes` alone."""
+    """What one call to the store carries at most, and how long the first event of a call waits for others."""
 
     max_events: int = 1000
     max_bytes: int = 2 * 1024 * 1024
+    linger_seconds: float = 0.02
 
 
 @dataclass(slots=True)
@@ -156,7 +157,11 @@ class Shipper:
         # An unsynced end that was shipped may be missing after a power failure: the log then begins again before it.
         self._position = min(self._position, self._growth.end)
         while True:
-            await self._growth.wait_beyond(self._position)
+            if self._position == self._growth.end:
+                await asyncio.to_thread(self._cursor.save, self._position)
+                await self._growth.wait_beyond(self._position)
+                # Half full calls cost as much as full ones.
+                await self._sleep(self._limits.linger_seconds)
             await self.ship_once()
 
     async def ship_once(self) -> None:
@@ -171,10 +176,12 @@ class Shipper:
         if chunk is None:
             return
         await self._ship(chunk.payload, chunk.count)
-        self._position = chunk.next
-        await asyncio.to_thread(self._passed, chunk.next)
+        before, self._position = self._position, chunk.next
+        if chunk.next.segment > before.segment:
+            await asyncio.to_thread(self._release, chunk.next)
 
-    def _passed(self, position: Position) -> None:
+    def _release(self, position: Position) -> None:
+        # In this order: the cursor must never point into what is deleted.
         self._cursor.save(position)
         self._log.release(position)
 

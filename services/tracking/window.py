@@ -25,25 +25,22 @@ class DedupWindow:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._current: dict[str, Batch] = {}
-        self._previous: dict[str, Batch] = {}
+        self.new_ids: dict[str, Batch] = {}
+        """The newer generation; whoever adds to it calls `turn` afterwards."""
+        self.before: dict[str, Batch] = {}
+        """The older generation, to be read only."""
 
     def __len__(self) -> int:
-        return len(self._current) + len(self._previous)
+        return len(self.new_ids) + len(self.before)
 
-    def get(self, message_id: str) -> Batch | None:
-        """The batch that brought this id; None for an id that is new."""
-        return self._current.get(message_id) or self._previous.get(message_id)
-
-    def add(self, message_id: str, batch: Batch) -> None:
-        """Remembers a new id."""
-        self._current[message_id] = batch
-        if len(self._current) > self._capacity:
-            self._previous, self._current = self._current, {}
+    def turn(self) -> None:
+        """Drops the older generation when the newer one is full. Dictionaries taken before are not valid any more."""
+        if len(self.new_ids) > self._capacity:
+            self.new_ids, self.before = {}, self.new_ids
 
     def forget(self, message_ids: Iterable[str], batch: Batch) -> None:
         """Takes back the ids of a batch that was not stored; an id that belongs to another batch stays."""
-        for generation in (self._current, self._previous):
-            for message_id in message_ids:
+        for message_id in message_ids:
+            for generation in (self.new_ids, self.before):
                 if generation.get(message_id) is batch:
                     del generation[message_id]
