@@ -78,11 +78,11 @@ class HealthBoard(Collector):
         """The state now and after every change of it, until the process drains."""
         first, last = True, None
         while True:
-            changed, state = self._changed, self.get(service_name)
+            changed, draining, state = self._changed, self._draining, self.get(service_name)
             if first or state != last:
                 first, last = False, state
                 yield state
-            if self._draining:
+            if draining:
                 return
             await changed.wait()
 

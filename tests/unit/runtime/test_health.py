@@ -74,6 +74,15 @@ async def test_watch_tells_the_state_now_each_change_and_ends_with_the_drain() -
     assert seen == [GOOD, BAD, HealthState(serving=False, detail="draining")]
 
 
+async def test_drain_while_a_state_is_being_sent_is_still_told() -> None:
+    """A slow watcher must not mistake the end of the stream for the last good state."""
+    made = board(a=GOOD)
+    states = made.watch("a")
+    assert await anext(states) == GOOD
+    made.drain()
+    assert [state async for state in states] == [HealthState(serving=False, detail="draining")]
+
+
 async def test_watch_of_an_unknown_name_waits_for_it() -> None:
     """The name may come later, as the health protocol has it."""
     made = HealthBoard()
