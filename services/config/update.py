@@ -1,6 +1,7 @@
 """A change that a caller asks for: which rules it must keep, and the version that comes of it. Pure decisions."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -31,6 +32,7 @@ from services.runtime.errors import (
 Seal = Callable[[str, str, int], Sealed]
 """Encrypts a value for the name and version it is written under."""
 
+_END_OF_TIME = 253402300800.0  # a protobuf Timestamp ends with the year 9999
 _LABEL = re.compile(r"(?!aws|ssm)[a-z._-][a-z0-9._-]*", re.IGNORECASE | re.ASCII)
 
 
@@ -175,8 +177,8 @@ def _faults(update: ParameterUpdate, now: float) -> Iterator[tuple[str, str]]:
     yield from _pattern_faults(update.allowed_pattern or "")
     if update.data_type is not None and update.data_type not in DATA_TYPES:
         yield "data_type", f"{update.data_type[:128]!r} is not one of {', '.join(DATA_TYPES)}"
-    if update.expires_at is not None and update.expires_at <= now:
-        yield "expires_at", "lies in the past"
+    if update.expires_at is not None and not now < update.expires_at < _END_OF_TIME:
+        yield "expires_at", "lies in the past" if update.expires_at <= now else "lies beyond the year 9999"
     for key, value in update.tags.items():
         yield from _tag_faults(key, value)
 
@@ -186,7 +188,9 @@ def _pattern_faults(pattern: str) -> Iterator[tuple[str, str]]:
         yield "allowed_pattern", _too_long(pattern, MAX_PATTERN_LENGTH)
         return
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what a later Python may read differently
+            re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         yield "allowed_pattern", f"is not a regular expression: {error}"
 
