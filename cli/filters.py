@@ -105,7 +105,8 @@ def lint_policy(
         raise typer.Exit(EXIT_INVALID) from None
     _print_findings("warning", warnings(text, parsed, language), as_json=as_json)
     if not as_json:
-        print(f"valid; {parsed.complexity} of at most {language.max_combinations} value combinations")
+        limit = f" of at most {language.max_combinations}" if language.max_combinations else ""
+        print(f"valid; {parsed.complexity}{limit} value combinations")
 
 
 def _print_findings(kind: str, found: "tuple[Fault, ...]", *, as_json: bool) -> None:

@@ -99,7 +99,7 @@ def _number_attribute(name: str, text: str) -> Decimal:
 def _array_attribute(name: str, text: str) -> Sequence[Value]:
     try:
         array = _load(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidAttributeError(f"attribute {name!r} is declared a String.Array and is no JSON: {error}") from None
     if not isinstance(array, list) or any(isinstance(item, list | dict) for item in array):
         raise InvalidAttributeError(
@@ -121,7 +121,7 @@ def body_facets(body: bytes) -> Facets:
         document = _load(body.decode())
     except UnicodeDecodeError as error:
         raise InvalidBodyError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidBodyError(f"the body is not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidBodyError("the body must be a JSON object to be matched")
@@ -129,7 +129,10 @@ def body_facets(body: bytes) -> Facets:
 
 
 def _load(text: str) -> Any:
-    return json.loads(text, parse_int=exact_number, parse_float=exact_number, parse_constant=_refuse_constant)
+    try:
+        return json.loads(text, parse_int=exact_number, parse_float=exact_number, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

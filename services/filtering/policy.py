@@ -10,7 +10,7 @@ from itertools import product
 from math import prod
 
 from services.filtering.conditions import Absent, Condition
-from services.filtering.dialect import MAX_POLICY_BYTES, Dialect
+from services.filtering.dialect import MAX_BRANCHES, MAX_POLICY_BYTES, Dialect
 from services.filtering.document import Array, DocumentError, Member, Node, Object, parse_document
 from services.filtering.faults import Findings, PolicyError, RefusedError, member_path
 from services.filtering.message import Elements, Facets, share_an_element
@@ -56,6 +56,11 @@ class Policy:
         for alternatives in product(*self.choices):
             for parts in product(*(alternative.branches() for alternative in alternatives)):
                 yield self.rules + tuple(rule for part in parts for rule in part)
+
+    @property
+    def branch_count(self) -> int:
+        """The number of branches."""
+        return prod(sum(alternative.branch_count for alternative in choice) for choice in self.choices)
 
     def all_rules(self) -> Iterator[Rule]:
         """The rules of every alternative."""
@@ -135,7 +140,9 @@ class _PolicyReader:
         keys = {rule.key.partition(".")[0] if self._dialect.looks_at_body else rule.key for rule in rules}
         if limit is not None and len(keys) > limit:
             self._refuse(f"Filter policy can not have more than {limit} keys", "$", document.start)
-        if policy.complexity > self._dialect.max_combinations:
+        combinations = self._dialect.max_combinations
+        too_many = combinations is not None and policy.complexity > combinations
+        if too_many or policy.branch_count > MAX_BRANCHES:
             self._refuse("Filter policy is too complex", "$", document.start)
 
     def _object(self, node: Object, names: tuple[str, ...], path: str, seen: set[str]) -> Policy:

@@ -1,22 +1,26 @@
-"""What the filtering service can be told: `PENSTOCK_FILTERING_<FIELD>`."""
+"""What the filtering service can be told."""
 
 from pathlib import Path
 
 from pydantic import Field
 
-from services.runtime.settings import ServiceSettings, settings_config
+from services.runtime.settings import Port, ServiceSettings, settings_config
 
 
 class FilteringSettings(ServiceSettings):
-    """Settings of the filtering service."""
+    """Settings of `services.filtering`."""
 
     model_config = settings_config("PENSTOCK_FILTERING_")
 
-    port: int = Field(default=50052, ge=0, le=65535, description="Port of the gRPC API; 0 takes a free one.")
-    snapshot: Path | None = Field(
-        default=None,
-        description="File of the last known good subscriptions, for a start without the config service; unset: none.",
+    port: Port = Field(default=50052, description="Port of the gRPC API; 0 takes a free one.")
+    metrics_port: Port = Field(default=51052, description="Port of Prometheus's GET /metrics; 0 switches it off.")
+    snapshot: Path = Field(
+        default=Path(".penstock/filtering/subscriptions.json"),
+        description="File of the last known good subscriptions, for a start while the config service is away.",
     )
     max_subscriptions_per_topic: int = Field(
         default=200, ge=1, description="Subscriptions a topic may have, as Amazon SNS limits its filter policies."
+    )
+    target: str = Field(
+        default="", description="Address at which the `penstock` command calls this service; unused by the service."
     )
