@@ -1,0 +1,9 @@
+"""The bridge: from the queues of ActiveMQ to gRPC services, AWS Lambda and Amazon SQS, at least once.
+
+Read the domain first: `message` (what arrives), `routes` (where it comes from and goes to), `targets` (the port it
+leaves by), `settlement` (when it may be acknowledged), `dedup` (whether it was delivered before), `dead_letters` (how
+it is given up). `pump` is the one loop over them: take, filter, deliver, acknowledge, retry or dead-letter. `session`
+keeps a subscription alive over connections that come and go; `activemq` is such a connection, and the only file that
+knows stomp.py. `bridge` runs a pump per route and changes them as their parameters change; `servicer` answers
+operators.
+"""

@@ -1,0 +1,49 @@
+"""`python -m broker_bridge`: the bridge from ActiveMQ to gRPC services, Lambda and SQS."""
+
+import sys
+
+from prometheus_client import REGISTRY
+
+from broker_bridge.bridge import Bridge
+from broker_bridge.opening import open_parts
+from broker_bridge.routes import ROUTES_PATH
+from broker_bridge.servicer import BridgeServicer
+from broker_bridge.settings import BridgeSettings
+from broker_bridge.stats import BridgeMetrics
+from services.runtime.channel import open_channel
+from services.runtime.health import HealthBoard
+from services.runtime.parameter_client import IDEMPOTENT_METHODS
+from services.runtime.remote_config import ParameterWatcher
+from services.runtime.server import run, serve
+from services.runtime.settings import parse_command_line
+
+
+async def main() -> None:
+    """Serves until told to stop."""
+    description = "From ActiveMQ to gRPC services, AWS Lambda and SQS."
+    settings = parse_command_line(BridgeSettings, prog="python -m broker_bridge", description=description)
+    health = HealthBoard()
+    config = open_channel(settings.config_target, idempotent=IDEMPOTENT_METHODS)
+    async with config, open_parts(settings, health) as parts:
+        bridge = Bridge(parts, report=lambda serving, detail: health.set("routes", serving, detail))
+        REGISTRY.register(BridgeMetrics(bridge.snapshots))
+        watcher = ParameterWatcher(
+            config,
+            ROUTES_PATH,
+            snapshot_path=settings.snapshot,
+            on_change=bridge.apply,
+            health=health,
+            service_name="config",
+        )
+        await serve(
+            settings=settings,
+            name="bridge",
+            register=BridgeServicer(bridge, parts=parts, health=health).register,
+            health=health,
+            tasks=[watcher.run],
+            before_stop=[bridge.stop],
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

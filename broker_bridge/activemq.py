@@ -1,0 +1,328 @@
+"""A connection to ActiveMQ by stomp.py: sockets, threads and frames. The only file that knows stomp.py.
+
+stomp.py connects, logs in and reads frames in a thread of its own. Around it: what it would do with the connection by
+itself (reconnecting, heart-beats, waiting without limit) is switched off; frames are handed to the event loop once
+per chunk read; frames to send go through one writer thread, because `sendall` has no time-out; and every wait has a
+limit after which the socket is shut down, which frees both threads within milliseconds.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Importing stomp.py otherwise asks the resolver for the names of this machine, which may take seconds.
+os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
+
+import stomp
+from stomp.connect import BaseConnection
+from stomp.exception import ConnectFailedException, StompException
+from stomp.protocol import Protocol12
+from stomp.transport import Transport
+
+from broker_bridge.broker import BrokerAddress, ConnectFailedError, ConnectionLostError, Handler, Login, RefusedError
+from broker_bridge.frames import encode_frame
+
+_HEART_BEAT_SECONDS = 10.0
+_SILENCE_SECONDS = 2.5 * _HEART_BEAT_SECONDS  # time for the peer's beat to be late
+_ANSWER_SECONDS = 15.0
+_CLOSE_SECONDS = 2.0
+_QUEUED_WRITES = 10_000
+_JOINED_BYTES = 256 * 1024
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
+
+
+class _HandOver:
+    """Frames read by stomp.py's thread, handed to the event loop once per chunk. stomp.py calls the `on_` methods."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[list[tuple[str, Any]]], None]) -> None:
+        self._loop = loop
+        self._deliver = deliver
+        self._events: list[tuple[str, Any]] = []
+
+    def flush(self) -> None:
+        if self._events:
+            events, self._events = self._events, []
+            # The loop may be closed at exit, and an exception here would end up in stomp.py.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._deliver, events)
+
+    def on_connected(self, frame: Any) -> None:
+        self._events.append(("connected", frame))
+
+    def on_message(self, frame: Any) -> None:
+        self._events.append(("message", frame))
+
+    def on_receipt(self, frame: Any) -> None:
+        self._events.append(("receipt", frame))
+
+    def on_error(self, frame: Any) -> None:
+        self._events.append(("error", frame))
+
+    def on_disconnected(self) -> None:
+        self._events.append(("disconnected", None))
+        self.flush()
+
+
+class _Transport(Transport):  # type: ignore[misc]  # stomp.py has no types
+    """stomp.py's transport with the two socket options that keep small packets from waiting (40 ms each)."""
+
+    def __init__(self, address: BrokerAddress, hand_over: _HandOver, *, timeout: float) -> None:
+        super().__init__(
+            host_and_ports=[(address.host, address.port)],
+            prefer_localhost=False,
+            try_loopback_connect=False,
+            reconnect_attempts_max=1,
+            timeout=timeout,
+            auto_decode=False,
+            is_eol_fc=stomp.Connection12.is_eol,
+        )
+        self._hand_over = hand_over
+        self.kept_socket: socket.socket | None = None
+        self.heard_at = time.monotonic()
+        self._given_up = False
+
+    def attempt_connection(self) -> None:
+        super().attempt_connection()
+        kept: socket.socket = self.socket
+        kept.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.kept_socket = kept
+        if self._given_up:
+            self.shut_down()
+            raise ConnectFailedException
+
+    def receive(self) -> bytes | None:
+        self._hand_over.flush()
+        chunk: bytes | None = super().receive()
+        if chunk:
+            self.heard_at = time.monotonic()
+            if _QUICKACK is not None and self.kept_socket is not None:
+                # The kernel falls back to delayed acknowledgements by itself: set again after every read.
+                with contextlib.suppress(OSError):
+                    self.kept_socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        return chunk
+
+    def shut_down(self) -> None:
+        """Ends reading and writing, whatever they wait for."""
+        self._given_up = True
+        self.running = False
+        if self.kept_socket is not None:
+            with contextlib.suppress(OSError):
+                self.kept_socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Client(stomp.Connection12):  # type: ignore[misc]  # stomp.py has no types
+    """stomp.py's connection on our transport."""
+
+    def __init__(self, transport: _Transport) -> None:
+        BaseConnection.__init__(self, transport)
+        Protocol12.__init__(self, transport, heartbeats=(0, 0), auto_content_length=False)
+
+
+class ActiveMqConnection:
+    """A `broker_bridge.broker.Connection`. Made by `connect_activemq`."""
+
+    def __init__(self, address: BrokerAddress, handler: Handler, *, answer_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.address = address
+        self.server = ""
+        self.ended: asyncio.Future[str] = loop.create_future()
+        self._handler = handler
+        self._answer_seconds = answer_seconds
+        self._connected: asyncio.Future[None] = loop.create_future()
+        self._answers: dict[str, asyncio.Future[None]] = {}
+        self._writes: queue.Queue[bytes | None] = queue.Queue(_QUEUED_WRITES)
+        self._written_at = time.monotonic()
+        self._last_error: tuple[float, str] = (0.0, "")
+        hand_over = _HandOver(loop, self._deliver)
+        self._transport = _Transport(address, hand_over, timeout=answer_seconds)
+        self._client = _Client(self._transport)
+        self._client.set_listener("penstock", hand_over)
+        self._watch: asyncio.Task[None] | None = None
+
+    async def open(self, login: Login) -> None:
+        """Connects and logs in. Raises ConnectFailedError."""
+        beat = str(int(_HEART_BEAT_SECONDS * 1000))
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await asyncio.to_thread(
+                    self._client.connect,
+                    login.user,
+                    login.password,
+                    wait=False,
+                    headers={"heart-beat": f"{beat},{beat}"},
+                )
+                await self._connected
+        except TimeoutError:
+            self._end(f"no answer within {self._answer_seconds:g} s")
+        except (StompException, OSError):
+            self._end("nobody listens there")
+        except ConnectionLostError as error:
+            self._end(str(error))
+        if self.ended.done():
+            raise ConnectFailedError(f"cannot connect to {self.address}: {self.ended.result()}")
+        threading.Thread(target=self._write_loop, name=f"stomp-writer-{self.address}", daemon=True).start()
+        self._watch = asyncio.ensure_future(self._watch_silence())
+
+    def write(self, frames: bytes) -> None:
+        if self.ended.done():
+            raise ConnectionLostError(self.ended.result())
+        try:
+            self._writes.put_nowait(frames)
+        except queue.Full:
+            self.abort(f"{self.address} has stopped reading: {_QUEUED_WRITES} writes are waiting")
+            raise ConnectionLostError(self.ended.result()) from None
+
+    async def request(self, frames: bytes, receipt: str) -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._answers[receipt] = answer
+        try:
+            self.write(frames)
+            async with asyncio.timeout(self._answer_seconds):
+                await answer
+        except TimeoutError:
+            self.abort(f"{self.address} did not confirm a frame within {self._answer_seconds:g} s")
+            raise ConnectionLostError(self.ended.result()) from None
+        finally:
+            self._answers.pop(receipt, None)
+
+    async def close(self) -> None:
+        if not self.ended.done():
+            with contextlib.suppress(ConnectionLostError, RefusedError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self.request(encode_frame("DISCONNECT", {"receipt": "disconnect"}), "disconnect")
+        self._end("closed")
+
+    def abort(self, reason: str) -> None:
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        """Ends the connection once: frees both threads, fails everybody who waits. Later calls change nothing."""
+        self._transport.shut_down()
+        if self.ended.done():
+            return
+        self.ended.set_result(reason)
+        with contextlib.suppress(queue.Full):
+            self._writes.put_nowait(None)
+        if self._watch is not None:
+            self._watch.cancel()
+        for waiting in (self._connected, *self._answers.values()):
+            if not waiting.done():
+                waiting.set_exception(ConnectionLostError(reason))
+        # Nobody may be waiting for it any more.
+        if not self._connected.cancelled():
+            self._connected.exception()
+
+    def _deliver(self, events: list[tuple[str, Any]]) -> None:
+        """What was read in one chunk, on the event loop."""
+        messages = []
+        for kind, frame in events:
+            if kind == "message":
+                messages.append((frame.headers, frame.body or b""))
+                continue
+            if messages:
+                self._hand(messages)
+                messages = []
+            if kind == "receipt":
+                self._on_receipt(frame.headers.get("receipt-id", ""))
+            elif kind == "error":
+                self._on_error(frame.headers.get("receipt-id", ""), _reason(frame))
+            elif kind == "connected":
+                self.server = frame.headers.get("server", "")
+                if not self._connected.done():
+                    self._connected.set_result(None)
+            else:
+                at, error = self._last_error
+                recent = time.monotonic() - at < 1
+                self._end(error if recent else f"{self.address} closed the connection")
+        if messages:
+            self._hand(messages)
+
+    def _hand(self, messages: list[tuple[dict[str, str], bytes]]) -> None:
+        # After the end stomp.py still delivers what it had read; its ack ids are worthless.
+        if not self.ended.done():
+            self._handler.on_messages(messages)
+
+    def _on_receipt(self, receipt: str) -> None:
+        answer = self._answers.get(receipt)
+        if answer is None:
+            self._handler.on_receipt(receipt)
+        elif not answer.done():
+            answer.set_result(None)
+
+    def _on_error(self, receipt: str, reason: str) -> None:
+        self._last_error = (time.monotonic(), reason)
+        answer = self._answers.get(receipt)
+        if not self._connected.done():
+            self._end(reason)
+        elif answer is None:
+            self._handler.on_error(receipt, reason)
+        elif not answer.done():
+            answer.set_exception(RefusedError(f"{self.address}: {reason}"))
+
+    def _write_loop(self) -> None:
+        """The writer thread: joins what is queued into few writes."""
+        while (frames := self._writes.get()) is not None:
+            parts, size, last = [frames], len(frames), False
+            while size < _JOINED_BYTES and not self._writes.empty():
+                more = self._writes.get()
+                if more is None:
+                    last = True
+                    break
+                parts.append(more)
+                size += len(more)
+            try:
+                kept = self._transport.kept_socket
+                if kept is None:
+                    return
+                kept.sendall(b"".join(parts))
+            except OSError:
+                # The reader sees the same and reports it.
+                self._transport.shut_down()
+                return
+            self._written_at = time.monotonic()
+            if last:
+                return
+
+    async def _watch_silence(self) -> None:
+        """Own heart-beats, judged on bytes: stomp.py's would wait behind a blocked write."""
+        while True:
+            await asyncio.sleep(_HEART_BEAT_SECONDS / 2)
+            now = time.monotonic()
+            if now - self._transport.heard_at > _SILENCE_SECONDS:
+                self._end(f"{self.address} was silent for {_SILENCE_SECONDS:g} s")
+                return
+            if now - self._written_at >= _HEART_BEAT_SECONDS / 2:
+                with contextlib.suppress(ConnectionLostError):
+                    self.write(b"\n")
+
+
+def _reason(frame: Any) -> str:
+    """What an ERROR frame says, on one line; the body of ActiveMQ's is a stack trace."""
+    text = frame.headers.get("message") or (frame.body or b"").decode(errors="replace").partition("\n")[0]
+    return " ".join(str(text).split()) or "the broker gave no reason"
+
+
+class ActiveMq:
+    """Opens connections with one login: a `broker_bridge.broker.Connect`."""
+
+    def __init__(self, login: Login, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
+        self._login = login
+        self._answer_seconds = answer_seconds
+        # What stomp.py logs is reported by us with its reason, and its tracebacks would bury it.
+        logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
+
+    async def __call__(self, address: BrokerAddress, handler: Handler) -> ActiveMqConnection:
+        connection = ActiveMqConnection(address, handler, answer_seconds=self._answer_seconds)
+        try:
+            await connection.open(self._login)
+        except BaseException:
+            connection.abort("given up")
+            raise
+        return connection

@@ -1,0 +1,231 @@
+"""The routes in force: each runs a session with the broker and a pump, and changes when its parameter changes."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Protocol
+
+import structlog
+
+from broker_bridge.broker import BrokerAddress, Connect
+from broker_bridge.dedup import Dedup
+from broker_bridge.filtering import MessageFilter
+from broker_bridge.pump import Clock, Pump
+from broker_bridge.routes import ROUTES_PATH, InvalidRouteError, Route, parse_route
+from broker_bridge.session import Session, SessionState
+from broker_bridge.stats import RouteStats, Snapshot
+from broker_bridge.targets import Targets
+
+_RESTART_SECONDS = 1.0
+
+
+class RouteStatus(Enum):
+    """Whether messages flow."""
+
+    ACTIVE = auto()
+    CONNECTING = auto()
+    PAUSED = auto()
+    INVALID = auto()
+
+
+class Change(Protocol):
+    """A parameter below `/penstock/routes` has a new value, or None when it was deleted."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> str | None: ...
+    @property
+    def version(self) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every route works with. `drain_seconds` bounds how long a route that ends may finish what it began."""
+
+    connect: Connect
+    addresses: Sequence[BrokerAddress]
+    message_filter: MessageFilter
+    targets: Targets
+    dedup: Callable[[str], Dedup]
+    clock: Clock
+    drain_seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class RouteState:
+    """A route as operators see it.
+
+    `document` is its stored JSON; `fault` tells why the newest change is not in force.
+    """
+
+    name: str
+    route: Route | None = None
+    document: str = "{}"
+    status: RouteStatus = RouteStatus.CONNECTING
+    detail: str = "starting"
+    fault: str = ""
+    server: str = ""
+    stats: RouteStats = field(default_factory=RouteStats)
+
+
+class _Runner:
+    """One route by name: what it shall be, and the task that makes it so."""
+
+    def __init__(self, name: str, parts: Parts, report: Callable[[], None]) -> None:
+        self.state = RouteState(name=name)
+        self.pump: Pump | None = None
+        self._parts = parts
+        self._report = report
+        self._changed = asyncio.Event()
+        self._wanted: Route | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("bridge").bind(route=name)
+
+    def want(self, route: Route | None, document: str = "{}") -> None:
+        """The route to run from now on; None ends it. What runs is finished first."""
+        self._wanted = route
+        if route is not None:
+            self.state.route, self.state.document, self.state.fault = route, document, ""
+        self._changed.set()
+        if self._task is None and route is not None:
+            self._task = asyncio.ensure_future(self._run())
+        self._report()
+
+    async def ended(self) -> None:
+        """Waits until the route runs no more, after `want(None)`."""
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while (route := self._wanted) is not None:
+            self._changed.clear()
+            if route.paused:
+                self._set(RouteStatus.PAUSED, "")
+                await self._changed.wait()
+                continue
+            try:
+                await self._serve(route)
+            except Exception:  # noqa: BLE001 - a fault of ours in one route must not end the others
+                self._log.exception("the route failed and begins anew")
+                self._set(RouteStatus.CONNECTING, "failed unexpectedly, begins anew; see the log")
+                await asyncio.sleep(_RESTART_SECONDS)
+        self._task = None
+
+    async def _serve(self, route: Route) -> None:
+        """Runs the route until it shall change."""
+        parts = self._parts
+        session = Session(route, connect=parts.connect, addresses=parts.addresses, report=self._on_session)
+        pump = Pump(
+            route,
+            broker=session,
+            message_filter=parts.message_filter,
+            targets=parts.targets,
+            dedup=parts.dedup(route.name),
+            clock=parts.clock,
+            stats=self.state.stats,
+        )
+        self._set(RouteStatus.CONNECTING, "connecting")
+        self.pump = pump
+        changed = asyncio.ensure_future(self._changed.wait())
+        working = [asyncio.ensure_future(pump.run()), asyncio.ensure_future(session.run(pump))]
+        try:
+            await asyncio.wait([changed, *working], return_when=asyncio.FIRST_COMPLETED)
+            if changed.done():
+                await self._finish(pump, session)
+        finally:
+            for task in (changed, *working):
+                task.cancel()
+            results = await asyncio.gather(*working, return_exceptions=True)
+            self.pump = None
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _finish(self, pump: Pump, session: Session) -> None:
+        try:
+            async with asyncio.timeout(self._parts.drain_seconds):
+                await pump.drain()
+        except TimeoutError:
+            # They are not acknowledged: the broker gives them to the next consumer.
+            self._log.warning("not everything begun was finished in time", in_flight=pump.snapshot().in_flight)
+        await session.close()
+
+    def _on_session(self, state: SessionState) -> None:
+        if state.active:
+            self.state.stats.connections += 1
+        self.state.server = state.server
+        self._set(RouteStatus.ACTIVE if state.active else RouteStatus.CONNECTING, state.detail)
+
+    def _set(self, status: RouteStatus, detail: str) -> None:
+        self.state.status, self.state.detail = status, detail
+        self._report()
+
+
+class Bridge:
+    """All routes.
+
+    `report` hears after every change whether all of them flow, and what is wrong (empty when nothing is).
+    """
+
+    def __init__(self, parts: Parts, *, report: Callable[[bool, str], None]) -> None:
+        self._parts = parts
+        self._report = report
+        self._runners: dict[str, _Runner] = {}
+        self._stopped = False
+
+    def apply(self, change: Change) -> None:
+        """Puts a changed parameter into force as a whole.
+
+        Raises:
+            InvalidRouteError: it is no valid route; an earlier one stays in force.
+        """
+        name = change.name.removeprefix(f"{ROUTES_PATH}/")
+        if self._stopped:
+            return
+        if change.value is None:
+            self._remove(name)
+            return
+        runner = self._runners.setdefault(name, _Runner(name, self._parts, self._tell))
+        try:
+            route = parse_route(name, change.value, version=change.version or 0)
+        except InvalidRouteError as error:
+            runner.state.fault = error.message
+            if runner.state.route is None:
+                runner.state.status, runner.state.detail = RouteStatus.INVALID, error.message
+            self._tell()
+            raise
+        runner.want(route, change.value)
+
+    def _remove(self, name: str) -> None:
+        runner = self._runners.pop(name, None)
+        if runner is not None:
+            runner.want(None)
+        self._tell()
+
+    async def stop(self) -> None:
+        """Ends all routes: nothing new is taken, what runs is finished and confirmed within the drain time."""
+        self._stopped = True
+        for runner in self._runners.values():
+            runner.want(None)
+        await asyncio.gather(*(runner.ended() for runner in self._runners.values()))
+
+    def states(self) -> list[RouteState]:
+        """All routes by name."""
+        return [self._runners[name].state for name in sorted(self._runners)]
+
+    def snapshots(self) -> list[Snapshot]:
+        """The counts of all routes by name."""
+        return [
+            runner.pump.snapshot()
+            if runner.pump
+            else Snapshot(route=name, stats=runner.state.stats, in_flight=0, oldest_age=0.0)
+            for name, runner in sorted(self._runners.items())
+        ]
+
+    def _tell(self) -> None:
+        states = self.states()
+        wrong = [f"{state.name}: {state.detail}" for state in states if state.status is RouteStatus.CONNECTING]
+        invalid = [state.fault for state in states if state.fault]
+        self._report(not wrong, "; ".join(wrong + invalid))

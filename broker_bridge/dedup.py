@@ -1,0 +1,171 @@
+"""Was this message delivered before, and how often was it tried? What the bridge remembers beyond a connection.
+
+A *claim* precedes every delivery: it counts the attempt and takes a lease, so that two bridges never deliver the same
+message at the same time. *Done* is noted after the targets' success and before the ACK: a repetition of a done
+message is acknowledged without being delivered. A claim found from an earlier life of the same bridge counts as an
+attempt: a message that crashes the bridge ends as a dead letter.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The message is ours to deliver; `attempt` counts from 1 and includes attempts of earlier lives."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The message was delivered before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Another bridge is delivering the message; its lease ends after `seconds` unless it is renewed."""
+
+    seconds: float
+
+
+Claim: TypeAlias = Claimed | Done | Busy
+
+
+class DedupUnavailableError(Exception):
+    """The store of the records did not answer; the message says what it is and why."""
+
+
+class Dedup(Protocol):
+    """Records by key. Every method takes a batch, and costs one round trip."""
+
+    async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
+        """Counts an attempt of each message and leases it. Raises DedupUnavailableError."""
+        ...
+
+    async def renew(self, keys: Sequence[str]) -> None:
+        """Extends leases held. Raises DedupUnavailableError."""
+        ...
+
+    async def done(self, keys: Sequence[str]) -> None:
+        """Notes that the messages were delivered. Raises DedupUnavailableError."""
+        ...
+
+    async def forget(self, keys: Sequence[str]) -> None:
+        """Removes the records: the messages became dead letters, and are new ones when they come back."""
+        ...
+
+
+class MemoryDedup:
+    """The newest `capacity` records of this process."""
+
+    def __init__(self, capacity: int = 100_000) -> None:
+        self._capacity = capacity
+        self._attempts: OrderedDict[str, int] = OrderedDict()
+        self._done: OrderedDict[str, None] = OrderedDict()
+
+    async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
+        return [self.claim_one(key) for key in keys]
+
+    def claim_one(self, key: str, *, at_least: int = 1) -> Claim:
+        """Claims one message whose attempt is known to be at least this."""
+        if key in self._done:
+            return Done()
+        attempt = max(self._attempts.pop(key, 0) + 1, at_least)
+        self._attempts[key] = attempt
+        _trim(self._attempts, self._capacity)
+        return Claimed(attempt=attempt)
+
+    def is_done(self, key: str) -> bool:
+        return key in self._done
+
+    async def renew(self, keys: Sequence[str]) -> None: ...
+
+    async def done(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._attempts.pop(key, None)
+            self._done[key] = None
+        _trim(self._done, self._capacity)
+
+    async def forget(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._attempts.pop(key, None)
+            self._done.pop(key, None)
+
+
+def _trim(records: OrderedDict[str, T], capacity: int) -> None:
+    while len(records) > capacity:
+        records.popitem(last=False)
+
+
+class GuardedDedup:
+    """Shared records with those of this process in front: the bridge goes on with the latter when the store is away.
+
+    After a failure the store is left alone for `pause` seconds. `report` hears when it goes away ("why") and when it is
+    back ("").
+    """
+
+    def __init__(
+        self,
+        shared: Dedup,
+        *,
+        report: Callable[[str], None],
+        pause: float = 1.0,
+        local: MemoryDedup | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shared = shared
+        self._local = local or MemoryDedup()
+        self._report = report
+        self._pause = pause
+        self._now = now
+        self._away_until = 0.0
+        self.available = True
+
+    async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
+        # A message that this process knows to be done was perhaps noted while the store was away: it is not asked
+        # again.
+        asked = [key for key in keys if not self._local.is_done(key)]
+        answers = await self._try(lambda: self._shared.claim(asked)) if asked else []
+        if answers is None:
+            return await self._local.claim(keys)
+        known = dict(zip(asked, answers, strict=True))
+        await self._local.done([key for key, answer in known.items() if isinstance(answer, Done)])
+        return [self._merged(key, known.get(key)) for key in keys]
+
+    def _merged(self, key: str, answer: Claim | None) -> Claim:
+        if isinstance(answer, Claimed):
+            return self._local.claim_one(key, at_least=answer.attempt)
+        return answer or Done()
+
+    async def renew(self, keys: Sequence[str]) -> None:
+        await self._try(lambda: self._shared.renew(keys))
+
+    async def done(self, keys: Sequence[str]) -> None:
+        await self._local.done(keys)
+        await self._try(lambda: self._shared.done(keys))
+
+    async def forget(self, keys: Sequence[str]) -> None:
+        await self._local.forget(keys)
+        await self._try(lambda: self._shared.forget(keys))
+
+    async def _try(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+        """The answer of the shared store; None while it is away."""
+        if self._now() < self._away_until:
+            return None
+        try:
+            result = await operation()
+        except DedupUnavailableError as error:
+            self._away_until = self._now() + self._pause
+            self.available = False
+            self._report(str(error))
+            return None
+        if not self.available:
+            self.available = True
+            self._report("")
+        return result

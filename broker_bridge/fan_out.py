@@ -1,0 +1,72 @@
+"""One batch to several targets: every target gets what it wants, and its answers are noted on the messages."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from broker_bridge.filtering import Destination
+from broker_bridge.parcel import Parcel
+from broker_bridge.settlement import Entry
+from broker_bridge.targets import Accepted, ErrorClass, Origin, Outcome, Rejected, Retry, Targets
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt to deliver a message to `destinations`.
+
+    `retry` is set when at least one of them has to be asked again.
+    """
+
+    entry: Entry
+    parcel: Parcel
+    destinations: Sequence[Destination] = ()
+    retry: Retry | None = None
+
+
+class FanOut:
+    """Delivers the attempts of a route."""
+
+    def __init__(self, route: str, targets: Targets) -> None:
+        self._route = route
+        self._targets = targets
+
+    async def deliver(self, attempts: Sequence[Attempt]) -> None:
+        """One delivery per destination, all at the same time."""
+        batches: dict[Destination, list[Attempt]] = {}
+        for attempt in attempts:
+            for destination in attempt.destinations:
+                batches.setdefault(destination, []).append(attempt)
+        await asyncio.gather(*(self._deliver_to(destination, batch) for destination, batch in batches.items()))
+
+    async def _deliver_to(self, destination: Destination, attempts: Sequence[Attempt]) -> None:
+        outcomes = await self._outcomes(destination, [attempt.parcel for attempt in attempts])
+        for attempt, outcome in zip(attempts, outcomes, strict=True):
+            _note(attempt, destination.name, outcome, shared=len(attempts) > 1)
+
+    async def _outcomes(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
+        if destination.target is None:
+            return [Retry(reason=destination.fault, error_class=ErrorClass.REFUSED)] * len(parcels)
+        origin = Origin(route=self._route, subscription=destination.subscription)
+        return await self._targets.get(destination.target).deliver(parcels, origin)
+
+
+def _note(attempt: Attempt, destination: str, outcome: Outcome, *, shared: bool) -> None:
+    """What a target said about a message; `shared` when it was asked about several at once."""
+    entry = attempt.entry
+    if isinstance(outcome, Accepted):
+        entry.accepted.add(destination)
+        return
+    named = replace(outcome, reason=f"{destination}: {outcome.reason}")
+    if isinstance(named, Rejected):
+        entry.rejected[destination] = named
+        return
+    # A refusal may be another message's fault: alone, this one cannot suffer from it.
+    entry.alone = entry.alone or (shared and named.error_class is ErrorClass.REFUSED)
+    attempt.retry = named if attempt.retry is None else _joined(attempt.retry, named)
+
+
+def _joined(first: Retry, second: Retry) -> Retry:
+    """Two reasons to retry as one: both reasons, the longer wait."""
+    return replace(
+        second, reason=f"{first.reason}; {second.reason}", after=max(first.after or 0.0, second.after or 0.0) or None
+    )

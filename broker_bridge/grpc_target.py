@@ -1,0 +1,113 @@
+"""Delivery to any service that implements `penstock.delivery.v1.DeliveryService`."""
+
+from collections.abc import Sequence
+
+import grpc
+from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
+from penstock.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
+
+from broker_bridge.parcel import Attribute, AttributeKind, Parcel
+from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, Rejected, Retry
+from services.runtime.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    PenstockError,
+    ResourceExhaustedError,
+    RetryableError,
+    UnavailableError,
+    UnimplementedError,
+)
+from services.runtime.status import from_rpc_error
+
+
+class GrpcDelivery:
+    """A `broker_bridge.targets.Target`. `timeout` is in seconds per call; the channel is closed with the target."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, timeout: float) -> None:
+        self._channel = channel
+        self._stub = DeliveryServiceStub(channel)
+        self._timeout = timeout
+
+    async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+        request = delivery_service_pb2.DeliverMessagesRequest(
+            messages=[broker_message(parcel) for parcel in parcels],
+            route=origin.route,
+            subscription=origin.subscription,
+        )
+        try:
+            response = await self._stub.DeliverMessages(request, timeout=self._timeout)
+        except grpc.aio.AioRpcError as error:
+            return [_failure(from_rpc_error(error), shared=len(parcels) > 1)] * len(parcels)
+        if len(response.results) != len(parcels):
+            reason = f"the service gave {len(response.results)} results for {len(parcels)} messages"
+            return [Retry(reason=reason, error_class=ErrorClass.REFUSED)] * len(parcels)
+        return [_outcome(result) for result in response.results]
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+def _outcome(result: delivery_service_pb2.DeliveryResult) -> Outcome:
+    if result.outcome == delivery_service_pb2.DELIVERY_OUTCOME_ACCEPTED:
+        return ACCEPTED
+    reason = result.reason or "the service gave no reason"
+    if result.outcome == delivery_service_pb2.DELIVERY_OUTCOME_REJECTED:
+        return Rejected(reason=reason)
+    after = result.retry_after.ToNanoseconds() / 1e9 if result.HasField("retry_after") else None
+    return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE, after=after)
+
+
+def _failure(error: PenstockError, *, shared: bool) -> Outcome:
+    """What a failed call means for each of its messages; `shared`: there were several, and one may be to blame."""
+    reason = f"{type(error).__name__.removesuffix('Error')}: {error.message}"
+    if isinstance(error, InvalidArgumentError | FailedPreconditionError) or error.reason == "ERROR_REASON_TOO_LARGE":
+        return Retry(reason=reason, error_class=ErrorClass.REFUSED) if shared else Rejected(reason=reason)
+    if isinstance(error, ResourceExhaustedError):
+        return Retry(reason=reason, error_class=ErrorClass.THROTTLED, after=error.retry_after)
+    if isinstance(error, UnavailableError | DeadlineExceededError | UnimplementedError):
+        # UNIMPLEMENTED: the address answers, but does not serve this contract (yet): a wrong address, or an old
+        # version.
+        after = error.retry_after if isinstance(error, RetryableError) else None
+        return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE, after=after)
+    return Retry(reason=reason, error_class=ErrorClass.REFUSED)
+
+
+def broker_message(parcel: Parcel) -> broker_message_pb2.BrokerMessage:
+    """The message as services see it."""
+    message = parcel.message
+    encoded = broker_message_pb2.BrokerMessage(
+        id=message.id,
+        destination=message.destination,
+        correlation_id=message.correlation_id,
+        reply_to=message.reply_to,
+        type=message.type,
+        priority=message.priority,
+        attempt=parcel.attempt,
+        persistent=message.persistent,
+        redelivered=message.redelivered,
+        group=parcel.group,
+    )
+    if parcel.text is None:
+        encoded.data = message.body
+    else:
+        encoded.text = parcel.text
+    if message.sent_at:
+        encoded.sent_at.FromMilliseconds(message.sent_at)
+    if message.expires_at:
+        encoded.expires_at.FromMilliseconds(message.expires_at)
+    encoded.received_at.FromMilliseconds(message.received_at)
+    for name, attribute in parcel.attributes.items():
+        _set_property(encoded.properties[name], attribute)
+    return encoded
+
+
+def _set_property(value: broker_message_pb2.PropertyValue, attribute: Attribute) -> None:
+    if attribute.kind is not AttributeKind.NUMBER:
+        value.string_value = attribute.value
+        return
+    try:
+        # ValueError: not whole, or beyond the 64 bits of the field.
+        value.int_value = int(attribute.value)
+    except ValueError:
+        value.double_value = float(attribute.value)

@@ -1,0 +1,70 @@
+"""Messages waiting for a delivery, taken in batches."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from broker_bridge.routes import Batch
+from broker_bridge.settlement import Entry
+
+
+class Inbox:
+    """Filled on the event loop; several workers may take. Its bound is the prefetch that the broker keeps to."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._waiting: deque[Entry] = deque()
+        self._something = asyncio.Event()
+        self._enough = asyncio.Event()
+        # One worker at a time gathers, so that messages that come one by one still make full batches.
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        if self._closed:
+            return
+        self._waiting.extend(entries)
+        if self._waiting:
+            self._something.set()
+        if len(self._waiting) >= self._batch.max_messages:
+            self._enough.set()
+
+    def clear(self) -> None:
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Nothing more comes out: what waits is dropped, what is put later too."""
+        self._closed = True
+        self._waiting.clear()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def take(self) -> list[Entry]:
+        """The next batch; waits for its first message, then up to the batch's window for more. Empty when cleared."""
+        async with self._turn:
+            while not self._waiting:
+                self._something.clear()
+                await self._something.wait()
+            if self._batch.window and len(self._waiting) < self._batch.max_messages:
+                await self._gather()
+            return self._pop() if self._waiting else []
+
+    async def _gather(self) -> None:
+        self._enough.clear()
+        try:
+            async with asyncio.timeout(self._batch.window):
+                await self._enough.wait()
+        except TimeoutError:
+            return
+
+    def _pop(self) -> list[Entry]:
+        first = self._waiting.popleft()
+        taken, size = [first], len(first.message.body)
+        while not first.alone and self._waiting and len(taken) < self._batch.max_messages:
+            following = self._waiting[0]
+            size += len(following.message.body)
+            if following.alone or size > self._batch.max_bytes:
+                break
+            taken.append(self._waiting.popleft())
+        return taken

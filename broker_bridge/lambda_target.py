@@ -1,0 +1,139 @@
+"""Delivery to an AWS Lambda function, by boto3 in threads."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from broker_bridge.amazon_mq_event import amazon_mq_event, simple_event, to_json
+from broker_bridge.parcel import Parcel
+from broker_bridge.targets import ACCEPTED, ErrorClass, LambdaTarget, Origin, Outcome, Rejected, Retry
+from services.runtime.aws import BlockingCalls
+
+MAX_EVENT_BYTES = 6_000_000
+"""Payload of a synchronous invocation, kept a little below Lambda's 6 MB."""
+MAX_ASYNCHRONOUS_EVENT_BYTES = 1_000_000
+"""Payload of an asynchronous invocation."""
+_THROTTLES = frozenset(
+    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "EC2ThrottledException"}
+)
+_TOO_LARGE = frozenset({"RequestTooLargeException", "RequestEntityTooLargeException"})
+_MALFORMED = frozenset({"InvalidRequestContentException", "UnsupportedMediaTypeException"})
+_SERVER_ERROR = 500
+_SHOWN_CHARACTERS = 500
+
+
+class LambdaDelivery:
+    """A `broker_bridge.targets.Target`.
+
+    A batch is one invocation, or several when it would be larger than Lambda takes; the simple event is one per
+    message. A synchronous function decides by returning or failing; the answer of an asynchronous one only means
+    "queued by Lambda".
+    """
+
+    def __init__(
+        self, spec: LambdaTarget, *, client: Callable[[], Any], calls: BlockingCalls, event_source_arn: str
+    ) -> None:
+        self._spec = spec
+        self._client = client
+        self._calls = calls
+        self._arn = event_source_arn
+        self._limit = MAX_ASYNCHRONOUS_EVENT_BYTES if spec.asynchronous else MAX_EVENT_BYTES
+
+    async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:  # noqa: ARG002
+        if self._spec.simple:
+            return await asyncio.gather(*(self._invoke([parcel], to_json(simple_event(parcel))) for parcel in parcels))
+        answers = await asyncio.gather(*(self._deliver_part(part) for part in self._parts(parcels)))
+        return [outcome for outcomes in answers for outcome in outcomes]
+
+    def _parts(self, parcels: Sequence[Parcel]) -> list[list[Parcel]]:
+        """The batch cut so that each event is surely small enough; base64 makes four bytes of three."""
+        parts: list[list[Parcel]] = []
+        room = 0
+        for parcel in parcels:
+            size = len(parcel.message.body) * 4 // 3 + _overhead(parcel)
+            if not parts or size > room:
+                parts.append([])
+                room = self._limit
+            parts[-1].append(parcel)
+            room -= size
+        return parts
+
+    async def _deliver_part(self, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
+        payload = to_json(amazon_mq_event(parcels, event_source_arn=self._arn))
+        return [await self._invoke(parcels, payload)] * len(parcels)
+
+    async def _invoke(self, parcels: Sequence[Parcel], payload: bytes) -> Outcome:
+        """The outcome that all messages of an invocation share."""
+        shared = len(parcels) > 1
+        if len(payload) > self._limit:
+            reason = f"the event has {len(payload)} bytes; Lambda takes {self._limit}"
+            return _too_large(reason, shared=shared)
+        kind = "Event" if self._spec.asynchronous else "RequestResponse"
+        try:
+            response = await self._calls.run(
+                _invoked, self._client, FunctionName=self._spec.function_name, InvocationType=kind, Payload=payload
+            )
+        except ClientError as error:
+            return _refusal(error, shared=shared)
+        except BotoCoreError as error:
+            return Retry(reason=f"Lambda does not answer: {error}", error_class=ErrorClass.UNAVAILABLE)
+        return _answer(response)
+
+    async def close(self) -> None:
+        """Nothing to do: the client is shared."""
+
+
+def _invoked(client: Callable[[], Any], **arguments: object) -> Mapping[str, Any]:
+    """Invokes and reads the answer, which boto3 streams, in the same thread."""
+    response = client().invoke(**arguments)
+    return {"function_error": response.get("FunctionError"), "payload": response["Payload"].read()}
+
+
+def _answer(response: Mapping[str, Any]) -> Outcome:
+    if not response["function_error"]:
+        return ACCEPTED
+    return Retry(reason=f"the function failed: {_error_text(response['payload'])}", error_class=ErrorClass.REFUSED)
+
+
+def _error_text(payload: bytes) -> str:
+    """Type and message of a function's error; its stack trace stays in the function's log."""
+    try:
+        error = json.loads(payload)
+        text = f"{error.get('errorType', 'error')}: {error.get('errorMessage', '')}"
+    except (ValueError, AttributeError):
+        text = payload.decode(errors="replace")
+    return text[:_SHOWN_CHARACTERS]
+
+
+def _refusal(error: ClientError, *, shared: bool) -> Outcome:
+    """What an error answer of the Lambda API means, as opposed to one of the function."""
+    detail = error.response.get("Error", {})
+    code = detail.get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    reason = f"Lambda answered {code}: {detail.get('Message', '')}"[:_SHOWN_CHARACTERS]
+    if code in _THROTTLES:
+        return Retry(reason=reason, error_class=ErrorClass.THROTTLED)
+    if code in _TOO_LARGE:
+        return _too_large(reason, shared=shared)
+    if code in _MALFORMED and not shared:
+        return Rejected(reason=reason)
+    if status >= _SERVER_ERROR:
+        return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE)
+    return Retry(reason=reason, error_class=ErrorClass.REFUSED)
+
+
+def _too_large(reason: str, *, shared: bool) -> Outcome:
+    if shared:
+        return Retry(reason=reason, error_class=ErrorClass.REFUSED)
+    return Rejected(reason=reason, error_class=ErrorClass.POISON)
+
+
+def _overhead(parcel: Parcel) -> int:
+    """At most the bytes of an event's message without its body: JSON escapes a character to six bytes at most."""
+    message = parcel.message
+    texts = (message.id, message.destination * 2, message.correlation_id * 2, message.type, message.reply_to)
+    characters = sum(map(len, texts)) + sum(len(name) + len(value) + 6 for name, value in message.properties.items())
+    return 600 + 6 * characters

@@ -1,0 +1,168 @@
+"""A message of the broker: what a STOMP MESSAGE frame says, in the words of JMS.
+
+ActiveMQ sends the class of a message only by its `content-length`: BytesMessages carry it, TextMessages do not. Map,
+Object and Stream messages arrive like a TextMessage without text: `MessageKind.EMPTY` therefore means "the body is
+not known".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+# Headers that STOMP 1.2 or ActiveMQ set themselves; every other header is a JMS property.
+_STANDARD_HEADERS = frozenset(
+    {
+        "ack",
+        "content-length",
+        "content-type",
+        "correlation-id",
+        "destination",
+        "expires",
+        "message-id",
+        "original-destination",
+        "originalExpiration",
+        "persistent",
+        "priority",
+        "receipt-id",
+        "redelivered",
+        "redeliveryDelay",
+        "reply-to",
+        "scheduledJobId",
+        "subscription",
+        "timestamp",
+        "transformation",
+        "type",
+    }
+)
+_STOMP_PREFIXES = {
+    "/queue/": "queue://",
+    "/topic/": "topic://",
+    "/remote-temp-queue/": "temp-queue://",
+    "/remote-temp-topic/": "temp-topic://",
+    "/temp-queue/": "temp-queue://",
+    "/temp-topic/": "temp-topic://",
+}
+_DEFAULT_PRIORITY = 4  # JMS 1.1 section 3.4.10
+
+
+class TextError(ValueError):
+    """Bytes that are no text; the message says where."""
+
+
+class MessageKind(Enum):
+    """What the frame tells about the class of the JMS message."""
+
+    TEXT = auto()
+    """TextMessage with text."""
+    BYTES = auto()
+    """BytesMessage, empty or not."""
+    EMPTY = auto()
+    """No body: an empty Message or TextMessage, or a Map, Object or Stream message that STOMP does not carry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message as received. `body` holds the bytes of the frame, so that a copy is exact.
+
+    Times are milliseconds since 1970; `expires_at` 0 means never, `sent_at` 0 unknown. Destinations are written
+    `queue://orders`. `original_destination` is set by the broker on what it moved to a dead letter queue.
+    """
+
+    id: str
+    destination: str
+    kind: MessageKind
+    body: bytes
+    properties: Mapping[str, str]
+    correlation_id: str = ""
+    reply_to: str = ""
+    type: str = ""
+    priority: int = _DEFAULT_PRIORITY
+    sent_at: int = 0
+    expires_at: int = 0
+    received_at: int = 0
+    persistent: bool = True
+    redelivered: bool = False
+    original_destination: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells this message from all others, over redeliveries: copies of a virtual topic share their id."""
+        return f"{self.destination}|{self.id}"
+
+    def text(self) -> str:
+        """The body as text. Raises TextError when it is none."""
+        return decode_text(self.body)
+
+
+def decode_message(headers: Mapping[str, str], body: bytes, *, received_at: int) -> Message:
+    """The message of a MESSAGE frame whose header escapes are already undone; `received_at` in milliseconds."""
+    get = headers.get
+    return Message(
+        id=headers["message-id"],
+        destination=to_uri(headers["destination"]),
+        kind=_kind(headers, body),
+        body=body,
+        properties={name: value for name, value in headers.items() if name not in _STANDARD_HEADERS},
+        correlation_id=get("correlation-id", ""),
+        reply_to=to_uri(get("reply-to", "")),
+        type=get("type", ""),
+        priority=_integer(get("priority"), _DEFAULT_PRIORITY),
+        sent_at=_integer(get("timestamp"), 0),
+        expires_at=_integer(get("expires"), 0),
+        received_at=received_at,
+        persistent=get("persistent") == "true",
+        redelivered=get("redelivered") == "true",
+        original_destination=to_uri(get("original-destination", "")),
+    )
+
+
+def _kind(headers: Mapping[str, str], body: bytes) -> MessageKind:
+    if "content-length" in headers:
+        return MessageKind.BYTES
+    return MessageKind.TEXT if body else MessageKind.EMPTY
+
+
+def _integer(text: str | None, default: int) -> int:
+    try:
+        return int(text) if text else default
+    except ValueError:
+        return default
+
+
+def to_uri(destination: str) -> str:
+    """`queue://orders` for STOMP's `/queue/orders`; anything else as it is (ActiveMQ takes it as a queue name)."""
+    for prefix, scheme in _STOMP_PREFIXES.items():
+        if destination.startswith(prefix):
+            return scheme + destination[len(prefix) :]
+    return destination
+
+
+def to_stomp(uri: str) -> str:
+    """`/queue/orders` for `queue://orders`. A temporary destination is addressed as the broker named it to us."""
+    scheme, separator, name = uri.partition("://")
+    if not separator:
+        return uri
+    return f"/remote-{scheme}/{name}" if scheme.startswith("temp-") else f"/{scheme}/{name}"
+
+
+def decode_text(body: bytes) -> str:
+    """Text from UTF-8 or from Java's modified UTF-8, which brokers before AMQ-8398 send.
+
+    Modified UTF-8 writes U+0000 as C0 80 and characters beyond U+FFFF as two surrogates of three bytes each
+    (java.io.DataInput). Neither is valid UTF-8, so both forms are told apart by trying.
+
+    Raises:
+        TextError: when the bytes are neither, or hold half of a surrogate pair.
+    """
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        halves = body.replace(b"\xc0\x80", b"\x00").decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise TextError(f"the body is not UTF-8: byte 0x{body[error.start]:02x} at offset {error.start}") from None
+    try:
+        return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        raise TextError(f"the body holds half of a surrogate pair near character {error.start // 2}") from None

@@ -1,0 +1,35 @@
+"""A message as its route understands it: text where it is text, properties with their declared types."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from broker_bridge.message import Message
+
+
+class AttributeKind(StrEnum):
+    """Type of a message attribute, as in Amazon SNS."""
+
+    STRING = "String"
+    NUMBER = "Number"
+    STRING_ARRAY = "String.Array"
+    BINARY = "Binary"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A JMS property with the type its route declares: text, decimal number or JSON array, always written as text."""
+
+    kind: AttributeKind
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """A message on its way to a target. `attempt` counts from 1; `text` is None for a body that is not text."""
+
+    message: Message
+    attempt: int
+    attributes: Mapping[str, Attribute]
+    text: str | None
+    group: str = ""

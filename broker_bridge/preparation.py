@@ -1,0 +1,112 @@
+"""What a route makes of a message, before anybody is asked to take it. A message it cannot understand is poison."""
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+from penstock.bridge.v1 import route_pb2
+
+from broker_bridge.message import Message, MessageKind, TextError
+from broker_bridge.parcel import Attribute, AttributeKind, Parcel
+from broker_bridge.routes import Route
+
+# The number grammar of JSON (RFC 8259 section 6), which filtering and SQS read too.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_SHOWN = 80  # characters of a value that an error repeats
+
+
+class PoisonError(ValueError):
+    """A message that is not what its route expects; the message names the field and what was found."""
+
+
+def prepare(message: Message, route: Route, *, attempt: int) -> Parcel:
+    """The message as its route understands it.
+
+    Raises:
+        PoisonError: the body or a declared property is not what the route says.
+    """
+    return Parcel(
+        message=message,
+        attempt=attempt,
+        attributes=_attributes(message, route),
+        text=_body(message, route),
+        group=message.properties.get(route.group_property, "") if route.group_property else "",
+    )
+
+
+def _attributes(message: Message, route: Route) -> dict[str, Attribute]:
+    declared = route.attributes
+    return {
+        name: _attribute(name, declared[name], value) if name in declared else Attribute(AttributeKind.STRING, value)
+        for name, value in message.properties.items()
+    }
+
+
+def _attribute(name: str, kind: AttributeKind, value: str) -> Attribute:
+    if kind is AttributeKind.NUMBER:
+        return Attribute(kind, _number(name, value))
+    if kind is AttributeKind.STRING_ARRAY:
+        try:
+            is_array = isinstance(json.loads(value), list)
+        except (ValueError, RecursionError):
+            is_array = False
+        if not is_array:
+            raise PoisonError(f"property {name} is declared STRING_ARRAY, but {value[:_SHOWN]!r} is not a JSON array")
+    return Attribute(kind, value)
+
+
+def _number(name: str, value: str) -> str:
+    """The value in JSON's notation; Java also writes `.5`, `+1` and `1.`."""
+    if _NUMBER.fullmatch(value):
+        return value
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite():
+        raise PoisonError(f"property {name} is declared NUMBER, but {value[:_SHOWN]!r} is not a number")
+    return str(number)
+
+
+def _body(message: Message, route: Route) -> str | None:
+    """The body as text, None where it is bytes."""
+    if message.kind is MessageKind.EMPTY:
+        if not route.accept_empty:
+            raise PoisonError(
+                "the message has no body that STOMP carries: a Map, Object or Stream message, or an empty one "
+                "(accept_empty lets those pass)"
+            )
+        return "" if route.body_format in (route_pb2.BODY_FORMAT_TEXT, route_pb2.BODY_FORMAT_AUTO) else None
+    if route.body_format == route_pb2.BODY_FORMAT_PROTOBUF:
+        _check_protobuf(message.body, route.protobuf_type)
+        return None
+    if message.kind is MessageKind.BYTES and route.body_format == route_pb2.BODY_FORMAT_AUTO:
+        return None
+    try:
+        text = message.text()
+    except TextError as error:
+        if message.kind is MessageKind.BYTES and route.body_format == route_pb2.BODY_FORMAT_BYTES:
+            return None
+        raise PoisonError(str(error)) from None
+    if route.body_format == route_pb2.BODY_FORMAT_JSON:
+        _check_json(text)
+    return None if route.body_format == route_pb2.BODY_FORMAT_BYTES else text
+
+
+def _check_json(text: str) -> None:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise PoisonError(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise PoisonError("the body is not JSON this bridge reads: nested too deeply") from None
+
+
+def _check_protobuf(body: bytes, type_name: str) -> None:
+    message_class = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(type_name))
+    try:
+        message_class.FromString(body)
+    except DecodeError as error:
+        raise PoisonError(f"the body is not a {type_name}: {error}") from None

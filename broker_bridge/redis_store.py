@@ -1,0 +1,125 @@
+"""Dedup records in Redis or Valkey: one string per message, one script call per batch.
+
+A record is `done`, or `owner life attempts lease` while the message is in flight. `owner` names the bridge and stays
+the same over restarts, `life` is new with each start: a bridge takes its own earlier claims over at once, those of
+others only when their lease has ended. All records of a route share a hash tag, hence a slot of a cluster.
+"""
+
+import secrets
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from broker_bridge.dedup import Busy, Claim, Claimed, DedupUnavailableError, Done
+
+# Answers per key: 0 done, n > 0 claimed with attempt n, -n leased by another bridge for n more milliseconds.
+_CLAIM = """
+local owner, life, lease, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local record = redis.call('GET', key)
+  local attempts = 0
+  if record == 'done' then
+    answers[i] = 0
+  else
+    if record then
+      local o, l, n, until_ = string.match(record, '^(%S+) (%S+) (%d+) (%d+)$')
+      attempts = tonumber(n)
+      if o ~= owner and tonumber(until_) > now then answers[i] = now - tonumber(until_) end
+    end
+    if not answers[i] then
+      attempts = attempts + 1
+      local until_ = string.format('%.0f', now + lease)
+      redis.call('SET', key, table.concat({owner, life, attempts, until_}, ' '), 'PX', ttl)
+      answers[i] = attempts
+    end
+  end
+end
+return answers
+"""
+_RENEW = """
+local time = redis.call('TIME')
+local until_ = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[3]))
+for _, key in ipairs(KEYS) do
+  local record = redis.call('GET', key)
+  local o, l, n = string.match(record or '', '^(%S+) (%S+) (%d+) %d+$')
+  if o == ARGV[1] and l == ARGV[2] then
+    redis.call('SET', key, table.concat({o, l, n, until_}, ' '), 'KEEPTTL')
+  end
+end
+"""
+_DONE = "for _, key in ipairs(KEYS) do redis.call('SET', key, 'done', 'PX', ARGV[1]) end"
+_LEASE_SECONDS = 15.0
+"""A lease is renewed three times before it ends."""
+
+
+class RedisStore:
+    """A connection to the store of the records; `url` may hold a password, which is never shown."""
+
+    def __init__(self, url: str, *, owner: str, keep_seconds: float, timeout: float) -> None:
+        self._client = Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        self._owner = owner
+        self._keep_seconds = keep_seconds
+
+    def records(self, route: str) -> "RedisDedup":
+        """The records of a route."""
+        return RedisDedup(self._client, route=route, owner=self._owner, keep_seconds=self._keep_seconds)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+class RedisDedup:
+    """The records of one route.
+
+    Args:
+        client: its time-outs bound every call.
+        route: records are named `penstock:dedup:{route}:<key>`.
+        owner: this bridge, the same after a restart and different from every other bridge; without spaces.
+        keep_seconds: how long a record is kept after its last change.
+    """
+
+    def __init__(self, client: Redis, *, route: str, owner: str, keep_seconds: float) -> None:
+        self._prefix = f"penstock:dedup:{{{route}}}:"
+        self._owner = owner
+        self._life = secrets.token_hex(8)
+        self._keep = str(int(keep_seconds * 1000))
+        self._claim = client.register_script(_CLAIM)
+        self._renew = client.register_script(_RENEW)
+        self._done = client.register_script(_DONE)
+        self._client = client
+
+    async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
+        lease = str(int(_LEASE_SECONDS * 1000))
+        answers = await self._call(self._claim(self._names(keys), [self._owner, self._life, lease, self._keep]))
+        return [_claim(answer) for answer in cast("list[int]", answers)]
+
+    async def renew(self, keys: Sequence[str]) -> None:
+        lease = str(int(_LEASE_SECONDS * 1000))
+        await self._call(self._renew(self._names(keys), [self._owner, self._life, lease]))
+
+    async def done(self, keys: Sequence[str]) -> None:
+        await self._call(self._done(self._names(keys), [self._keep]))
+
+    async def forget(self, keys: Sequence[str]) -> None:
+        await self._call(self._client.delete(*self._names(keys)))
+
+    def _names(self, keys: Sequence[str]) -> list[str]:
+        prefix = self._prefix
+        return [prefix + key for key in keys]
+
+    async def _call(self, call: Awaitable[Any]) -> Any:
+        try:
+            return await call
+        except (RedisError, OSError) as error:
+            raise DedupUnavailableError(f"the dedup store does not answer: {error or type(error).__name__}") from error
+
+
+def _claim(answer: int) -> Claim:
+    if answer == 0:
+        return Done()
+    return Claimed(attempt=answer) if answer > 0 else Busy(seconds=-answer / 1000)

@@ -1,0 +1,290 @@
+"""Routes: from the parameter `/penstock/routes/<name>` to a checked value, with every fault it has.
+
+The parameter holds the JSON form of `penstock.bridge.v1.Route`; names in snake_case and in lowerCamelCase are accepted.
+A route applies as a whole or not at all.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from google.protobuf import descriptor_pool, duration_pb2, json_format
+from penstock.bridge.v1 import route_pb2
+from penstock.filtering.v1 import message_pb2
+
+from broker_bridge.parcel import AttributeKind
+from broker_bridge.targets import TargetError, TargetSpec, parse_target
+from services.runtime.errors import FieldViolation, InvalidArgumentError
+from services.runtime.retry import Backoff
+
+ROUTES_PATH = "/penstock/routes"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_TOPIC = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_SOURCE = re.compile(r"queue://[^\s?,]+")
+_KIBIBYTE = 1024
+_DEFAULT_BATCH_MESSAGES = 100
+_MAX_BATCH_BYTES = 6_000_000
+_MAX_WINDOW_SECONDS = 300
+_DEFAULT_BACKOFF = Backoff(initial=0.5, maximum=30.0)
+_DEFAULT_BATCH_BYTES = 4 * _KIBIBYTE * _KIBIBYTE
+_ATTRIBUTE_KINDS = {
+    message_pb2.ATTRIBUTE_TYPE_STRING: AttributeKind.STRING,
+    message_pb2.ATTRIBUTE_TYPE_NUMBER: AttributeKind.NUMBER,
+    message_pb2.ATTRIBUTE_TYPE_STRING_ARRAY: AttributeKind.STRING_ARRAY,
+    message_pb2.ATTRIBUTE_TYPE_BINARY: AttributeKind.BINARY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """How much a delivery carries: messages, and bytes of bodies (a larger one goes alone); `window` is in seconds."""
+
+    max_messages: int = _DEFAULT_BATCH_MESSAGES
+    max_bytes: int = _DEFAULT_BATCH_BYTES
+    window: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A valid route. `version` is that of its parameter. Either `filter_topic` or `targets` is set."""
+
+    name: str
+    source: str
+    selector: str = ""
+    filter_topic: str = ""
+    targets: tuple[TargetSpec, ...] = ()
+    attributes: Mapping[str, AttributeKind] = field(default_factory=lambda: MappingProxyType({}))
+    body_format: int = route_pb2.BODY_FORMAT_AUTO
+    protobuf_type: str = ""
+    batch: Batch = Batch()
+    max_attempts: int = 5
+    backoff: Backoff = _DEFAULT_BACKOFF
+    concurrency: int = 4
+    prefetch: int = 1000
+    paused: bool = False
+    group_property: str = ""
+    accept_empty: bool = False
+    version: int = 0
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """Where this route's dead letters lie; ActiveMQ's individual dead letter strategy uses the same name."""
+        return dead_letter_queue(self.source)
+
+
+def dead_letter_queue(source: str) -> str:
+    """`queue://DLQ.orders` for `queue://orders`."""
+    return f"queue://DLQ.{source.partition('://')[2]}"
+
+
+class InvalidRouteError(InvalidArgumentError):
+    """A parameter that is no valid route; `violations` lists every fault with the path of its field."""
+
+    default_reason = "ERROR_REASON_INVALID_ROUTE"
+
+    def __init__(self, name: str, violations: Sequence[FieldViolation]) -> None:
+        faults = "; ".join(
+            f"{fault.field}: {fault.description}" if fault.field else fault.description for fault in violations
+        )
+        super().__init__(f"route {name} is not valid: {faults}", violations=violations, metadata={"route": name})
+
+
+def parse_route(name: str, value: str, *, version: int = 0) -> Route:
+    """The route that the parameter `name` (its last level) holds.
+
+    Raises:
+        InvalidRouteError: with every fault.
+    """
+    document, unreadable = _parse_json(value)
+    faults = [*unreadable, *_without_consequences(_check(name, document), unreadable)]
+    targets = []
+    for index, target in enumerate(document.targets):
+        path = f"targets[{index}]"
+        try:
+            targets.append(parse_target(target))
+        except TargetError as error:
+            if path not in {fault.field for fault in unreadable}:
+                faults.append(_fault(f"{path}.{error.field}" if error.field else path, str(error)))
+    if faults:
+        raise InvalidRouteError(name, faults)
+    return _route(name, document, tuple(targets), version)
+
+
+def route_document(route: Route, value: str) -> route_pb2.Route:
+    """The stored document of a route that was parsed from `value`, complete with its name."""
+    document = route_pb2.Route()
+    json_format.Parse(value, document)
+    document.name = route.name
+    return document
+
+
+def _parse_json(value: str) -> tuple[route_pb2.Route, list[FieldViolation]]:
+    """The document as far as it can be read, and the faults of the fields that cannot."""
+    document = route_pb2.Route()
+    try:
+        fields = json.loads(value)
+    except ValueError as error:
+        return document, [_fault("", f"the value is not JSON: {error}")]
+    except RecursionError:
+        return document, [_fault("", "the value is nested too deeply")]
+    if not isinstance(fields, dict):
+        return document, [_fault("", f"the value is not a JSON object, but {type(fields).__name__}")]
+    faults = []
+    # One field at a time, each element of a list for itself: protobuf's parser stops at the first fault.
+    for path, part in _parts(fields):
+        try:
+            document.MergeFrom(json_format.ParseDict(part, route_pb2.Route()))
+        except (json_format.ParseError, RecursionError, AttributeError) as error:
+            faults.append(_fault(path, str(error).partition("\n")[0]))
+            if path.startswith("targets["):
+                document.targets.add()  # keeps the positions of the others
+    return document, faults
+
+
+def _parts(fields: Mapping[str, object]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, content in fields.items():
+        if isinstance(content, list):
+            for index, item in enumerate(content):
+                yield f"{name}[{index}]", {name: [item]}
+        elif isinstance(content, dict) and name == "attributes":
+            for key, item in content.items():
+                yield f"{name}.{key}", {name: {key: item}}
+        else:
+            yield name, {name: content}
+
+
+def _check(name: str, document: route_pb2.Route) -> list[FieldViolation]:
+    faults: list[FieldViolation] = []
+
+    def require(holds: object, path: str, description: str) -> None:
+        if not holds:
+            faults.append(_fault(path, description))
+
+    require(_NAME.fullmatch(name), "name", f"{name!r} is not 1 to 128 letters, digits, - and _")
+    require(document.name in ("", name), "name", f"{document.name!r} is not the last level of the parameter, {name!r}")
+    require(_SOURCE.fullmatch(document.source), "source", f"{document.source!r} is not a queue such as queue://orders")
+    require(
+        not document.source.startswith("queue://DLQ."), "source", "dead letter queues (DLQ.*) are replayed, not routed"
+    )
+    if document.filter_topic:
+        require(not document.targets, "targets", "set either filter_topic or targets, not both")
+        require(
+            _TOPIC.fullmatch(document.filter_topic),
+            "filter_topic",
+            f"{document.filter_topic!r} is not 1 to 256 letters, digits, - and _",
+        )
+    else:
+        require(document.targets, "filter_topic", "set filter_topic, or at least one of targets")
+    _check_numbers(document, require)
+    _check_format(document, require)
+    require("\x00" not in document.selector, "selector", "a selector cannot hold U+0000")
+    return faults
+
+
+def _check_numbers(document: route_pb2.Route, require: Callable[[object, str, str], None]) -> None:
+    for path, value, highest in (
+        ("concurrency", document.concurrency, 256),
+        ("prefetch", document.prefetch, 10_000),
+        ("batch.max_messages", document.batch.max_messages, 1000),
+        ("retry.max_attempts", document.retry.max_attempts, 1000),
+    ):
+        require(0 <= value <= highest, path, f"{value} is not between 1 and {highest} (0 means the default)")
+    size = document.batch.max_bytes
+    require(
+        size == 0 or _KIBIBYTE <= size <= _MAX_BATCH_BYTES, "batch.max_bytes", f"{size} is not between 1024 and 6000000"
+    )
+    window = _seconds(document.batch.window)
+    require(0 <= window <= _MAX_WINDOW_SECONDS, "batch.window", f"{window:g} s is not between 0 and 300 s")
+    retry = document.retry
+    initial = _seconds(retry.initial_backoff) if retry.HasField("initial_backoff") else 0.5
+    longest = _seconds(retry.max_backoff) if retry.HasField("max_backoff") else 30.0
+    require(initial >= 0, "retry.initial_backoff", f"{initial:g} s is negative")
+    require(longest >= initial, "retry.max_backoff", f"{longest:g} s is shorter than the first wait of {initial:g} s")
+    require(
+        retry.multiplier == 0 or retry.multiplier >= 1, "retry.multiplier", f"{retry.multiplier:g} is not at least 1"
+    )
+
+
+def _check_format(document: route_pb2.Route, require: Callable[[object, str, str], None]) -> None:
+    known = route_pb2.BodyFormat.values()
+    require(document.body_format in known, "body_format", f"{document.body_format} is not a BodyFormat")
+    for name, kind in document.attributes.items():
+        require(kind == 0 or kind in _ATTRIBUTE_KINDS, f"attributes.{name}", f"{kind} is not an AttributeType")
+    if document.body_format != route_pb2.BODY_FORMAT_PROTOBUF:
+        require(not document.protobuf_type, "protobuf_type", "needs body_format BODY_FORMAT_PROTOBUF")
+        return
+    require(
+        _is_message_type(document.protobuf_type),
+        "protobuf_type",
+        f"{document.protobuf_type!r} is not a protobuf message this bridge knows, "
+        "e.g. penstock.tracking.v1.TrackingEvent",
+    )
+
+
+def _is_message_type(name: str) -> bool:
+    try:
+        descriptor_pool.Default().FindMessageTypeByName(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...], version: int) -> Route:
+    batch, retry = document.batch, document.retry
+    return Route(
+        name=name,
+        source=document.source,
+        selector=document.selector,
+        filter_topic=document.filter_topic,
+        targets=targets,
+        attributes=MappingProxyType(
+            {key: _ATTRIBUTE_KINDS.get(kind, AttributeKind.STRING) for key, kind in document.attributes.items()}
+        ),
+        body_format=document.body_format or route_pb2.BODY_FORMAT_AUTO,
+        protobuf_type=document.protobuf_type,
+        batch=Batch(
+            max_messages=batch.max_messages or _DEFAULT_BATCH_MESSAGES,
+            max_bytes=batch.max_bytes or _DEFAULT_BATCH_BYTES,
+            window=_seconds(batch.window),
+        ),
+        max_attempts=retry.max_attempts or 5,
+        backoff=Backoff(
+            initial=_seconds(retry.initial_backoff) if retry.HasField("initial_backoff") else 0.5,
+            maximum=_seconds(retry.max_backoff) if retry.HasField("max_backoff") else 30.0,
+            multiplier=retry.multiplier or 2.0,
+        ),
+        concurrency=document.concurrency or 4,
+        prefetch=document.prefetch or 1000,
+        paused=document.paused,
+        group_property=document.group_property,
+        accept_empty=document.accept_empty,
+        version=version,
+    )
+
+
+def _seconds(duration: duration_pb2.Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
+def _fault(path: str, description: str) -> FieldViolation:
+    return FieldViolation(field=path, description=description)
+
+
+def _without_consequences(
+    faults: Sequence[FieldViolation], unreadable: Sequence[FieldViolation]
+) -> Iterator[FieldViolation]:
+    """The faults that do not merely follow from fields that could not be read."""
+    if any(not fault.field for fault in unreadable):
+        return
+    missing = {_top(fault.field) for fault in unreadable}
+    if "targets" in missing:
+        missing.add("filtertopic")
+    yield from (fault for fault in faults if _top(fault.field) not in missing)
+
+
+def _top(path: str) -> str:
+    """The field a path begins with, written alike for snake_case and lowerCamelCase."""
+    return re.split(r"[.\[]", path)[0].replace("_", "").lower()

@@ -1,0 +1,208 @@
+"""A route's subscription, kept alive over connections that come and go.
+
+Each connection is a new object and a new epoch: connect, subscribe with a receipt, hand over what comes, watch. When
+it ends, for whatever reason, the next address of the list is tried after a growing pause.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from broker_bridge.broker import (
+    BrokerAddress,
+    BrokerError,
+    Connect,
+    Connection,
+    ConnectionLostError,
+    RefusedError,
+)
+from broker_bridge.dead_letters import DeadLetter, copy_headers, obstacle_to_copy, reasons_queue, story
+from broker_bridge.frames import acks, encode_frame, subscribe
+from broker_bridge.message import to_stomp
+from broker_bridge.routes import Route
+from broker_bridge.settlement import AckBatch, Entry
+from broker_bridge.transfer import transfer
+from services.runtime.retry import Backoff
+
+_SUBSCRIPTION = "route"
+_RECEIPT_SECONDS = 15.0
+_WATCH_SECONDS = 1.0
+# ActiveMQ keeps every ACK of a transaction until the subscription ends, and each commit walks them all.
+_TRANSACTED_ACKS = 1000
+_STALE_ACK = "Unexpected ACK received"
+
+
+class Consumer(Protocol):
+    """Who works on what a session receives: the pump."""
+
+    def opened(self) -> int: ...
+
+    def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None: ...
+
+    def confirmed(self, receipt: str) -> None: ...
+
+    def unconfirmed_seconds(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionState:
+    """Whether the broker has confirmed the subscription; otherwise `detail` says what stands in the way."""
+
+    active: bool
+    detail: str
+    server: str = ""
+
+
+class Session:
+    """The subscription of one route; also the way back to the broker for ACKs and dead letters."""
+
+    def __init__(
+        self,
+        route: Route,
+        *,
+        connect: Connect,
+        addresses: Sequence[BrokerAddress],
+        report: Callable[[SessionState], None],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._route = route
+        self._connect = connect
+        self._addresses = addresses
+        self._report = report
+        self._backoff = backoff or Backoff(initial=0.1, maximum=5.0)
+        self._connection: Connection | None = None
+        self._consumer: Consumer | None = None
+        self._epoch = 0
+        self._transacted = 0
+        self._numbers = itertools.count(1)
+        self._log = structlog.get_logger("session").bind(route=route.name)
+
+    async def run(self, consumer: Consumer) -> None:
+        """Keeps the subscription until cancelled."""
+        self._consumer = consumer
+        failures = 0
+        for address in itertools.cycle(self._addresses):
+            try:
+                await self._live(address, consumer)
+            except BrokerError as error:
+                was_active = self._connection is not None
+                failures = 1 if was_active else failures + 1
+                self._log.warning("no subscription", reason=str(error), broker=str(address), failures=failures)
+                self._report(SessionState(active=False, detail=str(error)))
+            finally:
+                self._drop("given up")
+            await asyncio.sleep(self._backoff.delay(failures))
+
+    async def _live(self, address: BrokerAddress, consumer: Consumer) -> None:
+        """One connection from its beginning to its end, which is always a BrokerError."""
+        connection = await self._connect(address, self)
+        try:
+            self._epoch = consumer.opened()
+            self._transacted = 0
+            self._connection = connection
+            receipt = f"subscribe-{self._epoch}"
+            frames = subscribe(
+                _SUBSCRIPTION,
+                to_stomp(self._route.source),
+                selector=self._route.selector,
+                prefetch=self._route.prefetch,
+                receipt=receipt,
+            )
+            await connection.request(frames, receipt)
+        except BaseException:
+            self._connection = None
+            connection.abort("given up")
+            raise
+        self._log.info("subscribed", source=self._route.source, broker=str(address), server=connection.server)
+        self._report(SessionState(active=True, detail="", server=f"{address} {connection.server}"))
+        await self._watch(connection, consumer)
+
+    async def _watch(self, connection: Connection, consumer: Consumer) -> None:
+        while not connection.ended.done():
+            await asyncio.wait({connection.ended}, timeout=_WATCH_SECONDS)
+            if consumer.unconfirmed_seconds() > _RECEIPT_SECONDS:
+                connection.abort(f"{connection.address} did not confirm ACKs within {_RECEIPT_SECONDS:g} s")
+        raise ConnectionLostError(connection.ended.result())
+
+    def _drop(self, reason: str) -> None:
+        if self._connection is not None:
+            self._connection.abort(reason)
+            self._connection = None
+
+    # What the connection tells.
+
+    def on_messages(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+        if self._consumer is None:
+            return
+        try:
+            self._consumer.received(messages)
+        except (KeyError, ValueError) as error:
+            self._drop(f"the broker sent a MESSAGE frame that cannot be read: {error!r}")
+
+    def on_receipt(self, receipt: str) -> None:
+        if self._consumer is not None:
+            self._consumer.confirmed(receipt)
+
+    def on_error(self, receipt: str, reason: str) -> None:
+        self._log.warning("the broker answered with an error", reason=reason, receipt=receipt)
+        if reason.startswith(_STALE_ACK):
+            # The broker has worked off every ACK before this one, which it does not know any more.
+            self.on_receipt(receipt)
+        elif self._connection is not None:
+            # The socket stays open, but nobody can say what still works: begin anew.
+            self._connection.abort(reason)
+
+    # What the pump wants.
+
+    def acknowledge(self, batch: AckBatch) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.write(acks(batch.ack_ids, receipt=batch.receipt))
+        except ConnectionLostError as error:
+            self._log.info("ACKs not sent", reason=str(error), messages=len(batch.ack_ids))
+
+    async def dead_letter(self, entry: Entry, letter: DeadLetter) -> None:
+        connection = self._connection
+        if connection is None or entry.epoch != self._epoch:
+            raise ConnectionLostError("the connection this message came by is gone: the broker will send it again")
+        obstacle = obstacle_to_copy(entry.message)
+        if not obstacle:
+            try:
+                await self._copy(connection, entry, letter)
+            except RefusedError as error:
+                obstacle = f"the broker refused the copy: {error}"
+        if obstacle:
+            self._log.warning("the broker moves the dead letter itself", message_id=entry.message.id, reason=obstacle)
+            await self._leave_to_broker(connection, entry, letter)
+
+    async def _copy(self, connection: Connection, entry: Entry, letter: DeadLetter) -> None:
+        name = f"dead-{self._epoch}-{next(self._numbers)}"
+        headers = copy_headers(entry.message, self._route.dead_letter_queue, story(entry.message, letter))
+        await transfer(connection, name, headers=headers, body=entry.message.body, ack_id=entry.ack_id)
+        self._transacted += 1
+        if self._transacted >= _TRANSACTED_ACKS:
+            connection.abort(f"renewed after {_TRANSACTED_ACKS} dead letters")
+
+    async def _leave_to_broker(self, connection: Connection, entry: Entry, letter: DeadLetter) -> None:
+        """The story first, so that no dead letter is without one; then the NACK by which the broker moves it."""
+        number = next(self._numbers)
+        queue = reasons_queue(self._route.dead_letter_queue)
+        headers = {**story(entry.message, letter), "destination": to_stomp(queue), "persistent": "true"}
+        told = f"reason-{self._epoch}-{number}"
+        try:
+            await connection.request(encode_frame("SEND", {**headers, "receipt": told}, letter.reason.encode()), told)
+        except RefusedError as error:
+            self._log.warning("the reason of a dead letter could not be kept", queue=queue, reason=str(error))
+        moved = f"nack-{self._epoch}-{number}"
+        await connection.request(encode_frame("NACK", {"id": entry.ack_id, "receipt": moved}), moved)
+
+    async def close(self) -> None:
+        """Ends the subscription in order: what was written is confirmed first, within a bounded time."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None

@@ -1,0 +1,112 @@
+"""What the bridge can be told: `PENSTOCK_BRIDGE_<FIELD>`."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, FilePath, SecretStr
+
+from broker_bridge.broker import BrokerAddress, Login
+from services.runtime.settings import Port, ServiceSettings, settings_config
+
+_DEFAULT_STOMP_PORT = 61613
+Url = Annotated[str, Field(pattern=r"^https?://")]
+
+
+class BridgeSettings(ServiceSettings):
+    """Settings of the bridge."""
+
+    model_config = settings_config("PENSTOCK_BRIDGE_")
+
+    port: Port = Field(default=50055, description="Port of the gRPC API; 0 takes a free one.")
+    metrics_port: Port = Field(default=51055, description="Port of Prometheus's GET /metrics; 0 switches it off.")
+    broker_urls: tuple[str, ...] = Field(
+        default=(f"stomp://127.0.0.1:{_DEFAULT_STOMP_PORT}",),
+        min_length=1,
+        description="STOMP connectors of the brokers, tried in order: stomp://host:port,stomp://host:port.",
+    )
+    broker_user: str = Field(default="penstock", description="User of the broker.")
+    broker_password: SecretStr | None = Field(default=None, description="Password of the broker.")
+    broker_password_file: FilePath | None = Field(default=None, description="File that holds the password instead.")
+    broker_answer_seconds: float = Field(
+        default=15.0, gt=0, description="Longest wait for CONNECTED or a receipt; then the connection is given up."
+    )
+    filtering_target: str = Field(
+        default="127.0.0.1:50052", min_length=1, description="Address of the filtering service."
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey that holds the dedup records."
+    )
+    redis_timeout_seconds: float = Field(default=1.0, gt=0, description="After it the dedup store counts as away.")
+    dedup_keep_seconds: float = Field(
+        default=14_400.0, ge=60, description="How long it is remembered that a message was delivered."
+    )
+    instance: str = Field(
+        default="",
+        pattern=r"^\S*$",
+        description="Name of this bridge, the same after a restart, different from all others; empty: host and port.",
+    )
+    snapshot: Path | None = Field(
+        default=None,
+        description="File of the last known good routes, for a start without the config service; unset: none.",
+    )
+    delivery_timeout_seconds: float = Field(default=30.0, gt=0, description="Longest gRPC delivery.")
+    lambda_timeout_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Longest wait for a function's answer; set it above the functions' own time-out.",
+    )
+    aws_region: str = Field(default="us-east-1", min_length=1, description="AWS region of Lambda and SQS.")
+    aws_endpoint_url: Url | None = Field(
+        default=None, description="Where to call AWS APIs instead of AWS: an emulator."
+    )
+    lambda_endpoint_url: Url | None = Field(default=None, description="The same for Lambda alone.")
+    aws_threads: int = Field(default=32, ge=1, le=256, description="AWS calls in progress at the same time.")
+    event_source_arn: str = Field(
+        default="arn:aws:mq:us-east-1:123456789012:broker:penstock:b-penstock",
+        pattern="^arn:",
+        description="ARN of the broker that Lambda events name as their source.",
+    )
+
+    def conflicts(self) -> Iterator[str]:
+        yield from super().conflicts()
+        if self.broker_password and self.broker_password_file:
+            yield (f"{self.variable('broker_password')} and {self.variable('broker_password_file')} exclude each other")
+        for url in self.broker_urls:
+            problem = _url_problem(url)
+            if problem:
+                yield f"{self.variable('broker_urls')}: {problem}"
+
+    def addresses(self) -> tuple[BrokerAddress, ...]:
+        """The brokers in order."""
+        parts = [urlsplit(url) for url in self.broker_urls]
+        return tuple(BrokerAddress(part.hostname or "", part.port or _DEFAULT_STOMP_PORT) for part in parts)
+
+    def login(self) -> Login:
+        """User and password; a password file is read now, so that a changed one counts after a restart."""
+        password = self.broker_password.get_secret_value() if self.broker_password else ""
+        if self.broker_password_file:
+            password = self.broker_password_file.read_text().strip()
+        return Login(self.broker_user, password)
+
+    def owner(self) -> str:
+        """The name under which this bridge claims messages."""
+        return self.instance or f"{socket.gethostname()}:{self.port}"
+
+
+def _url_problem(url: str) -> str:
+    """What is wrong with a broker URL, without its user and password; empty when nothing is."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"a URL is malformed: {error}"
+    if parts.scheme in ("stomp+ssl", "ssl"):
+        return "TLS to the broker is not built yet: use stomp://"
+    if parts.username or parts.password:
+        return "no login belongs into the URL: use BROKER_USER and BROKER_PASSWORD_FILE"
+    if parts.scheme != "stomp" or not parts.hostname or parts.path.strip("/") or port == 0:
+        return f"{url!r} is not stomp://host:port"
+    return ""

@@ -1,0 +1,60 @@
+"""What happened on a route since the bridge started, for operators and Prometheus."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+
+@dataclass(slots=True, kw_only=True)
+class RouteStats:
+    """Counts; the field comments of `penstock.bridge.v1.RouteStats` say what each one means."""
+
+    received: int = 0
+    delivered: int = 0
+    filtered: int = 0
+    settled: int = 0
+    retried: int = 0
+    dead_lettered: int = 0
+    duplicates: int = 0
+    dropped_acks: int = 0
+    """ACKs not sent because their connection was gone: those messages come again."""
+    connections: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The counts of a route with what is in flight now; `oldest_age` in seconds."""
+
+    route: str
+    stats: RouteStats
+    in_flight: int
+    oldest_age: float
+
+
+class BridgeMetrics(Collector):
+    """The counts of all routes for Prometheus, read when it asks."""
+
+    def __init__(self, snapshots: Callable[[], Sequence[Snapshot]]) -> None:
+        self._snapshots = snapshots
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        snapshots = self._snapshots()
+        for field in fields(RouteStats):
+            family = CounterMetricFamily(
+                f"penstock_bridge_{field.name}",
+                f"Messages or events: {field.name.replace('_', ' ')}.",
+                labels=("route",),
+            )
+            for snapshot in snapshots:
+                family.add_metric((snapshot.route,), getattr(snapshot.stats, field.name))
+            yield family
+        in_flight = GaugeMetricFamily("penstock_bridge_in_flight", "Messages taken and not settled.", labels=("route",))
+        age = GaugeMetricFamily(
+            "penstock_bridge_oldest_in_flight_seconds", "Age of the oldest message in flight.", labels=("route",)
+        )
+        for snapshot in snapshots:
+            in_flight.add_metric((snapshot.route,), snapshot.in_flight)
+            age.add_metric((snapshot.route,), snapshot.oldest_age)
+        yield from (in_flight, age)

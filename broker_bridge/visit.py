@@ -1,0 +1,137 @@
+"""A short connection to the broker, to look at a queue or take single messages out of it."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Self, TypeAlias
+
+from broker_bridge.broker import (
+    BrokerAddress,
+    BrokerError,
+    Connect,
+    ConnectFailedError,
+    Connection,
+    ConnectionLostError,
+)
+from broker_bridge.frames import acks, encode_frame, subscribe
+from broker_bridge.message import to_stomp
+from broker_bridge.transfer import transfer
+
+Frame: TypeAlias = tuple[Mapping[str, str], bytes]
+_IDLE_SECONDS = 2.0
+_BROWSE_PREFETCH = 100
+
+
+class Visit:
+    """An asynchronous context manager; every method raises BrokerError."""
+
+    def __init__(self, connect: Connect, addresses: Sequence[BrokerAddress]) -> None:
+        self._connect = connect
+        self._addresses = addresses
+        self._numbers = itertools.count(1)
+        self._frames: asyncio.Queue[Frame] = asyncio.Queue()
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        failures: list[str] = []
+        for address in self._addresses:
+            try:
+                self._connection = await self._connect(address, self)
+            except ConnectFailedError as error:
+                failures.append(str(error))
+            else:
+                return self
+        raise ConnectFailedError("; ".join(failures))
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+    def on_messages(self, messages: Sequence[Frame]) -> None:
+        for message in messages:
+            self._frames.put_nowait(message)
+
+    def on_receipt(self, receipt: str) -> None:
+        """Every receipt is awaited; none comes here."""
+
+    def on_error(self, receipt: str, reason: str) -> None:  # noqa: ARG002
+        if self._connection is not None:
+            self._connection.abort(reason)
+
+    async def browse(self, queue: str, limit: int) -> list[Frame]:
+        """The oldest messages of a queue, which stay there."""
+        name = await self._subscribe(queue, prefetch=_BROWSE_PREFETCH, browser=True)
+        found: list[Frame] = []
+        while len(found) < limit:
+            headers, body = await self._next(name)
+            if headers.get("browser") == "end":
+                return found
+            found.append((headers, body))
+        await self._unsubscribe(name)
+        return found
+
+    async def consume(self, queue: str, ids: set[str]) -> AsyncIterator[Frame]:
+        """The messages of these ids, one by one, to be deleted or moved by the caller; what it leaves stays.
+
+        Ends early when the broker has no more of them, because somebody else took them.
+        """
+        if not ids:
+            return
+        missing = set(ids)
+        name = await self._subscribe(queue, prefetch=len(ids), selector=_id_selector(ids))
+        try:
+            while missing:
+                headers, body = await self._next(name)
+                if headers["message-id"] in missing:
+                    missing.discard(headers["message-id"])
+                    yield headers, body
+        except _NothingMoreError:
+            return
+        finally:
+            await self._unsubscribe(name)
+
+    async def move(self, ack_id: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Sends a message as these headers say and removes the original."""
+        await transfer(self._open(), f"move-{next(self._numbers)}", headers=headers, body=body, ack_id=ack_id)
+
+    async def delete(self, ack_id: str) -> None:
+        receipt = f"delete-{next(self._numbers)}"
+        await self._open().request(acks([ack_id], receipt=receipt), receipt)
+
+    async def _subscribe(self, queue: str, *, prefetch: int, selector: str = "", browser: bool = False) -> str:
+        name = f"visit-{next(self._numbers)}"
+        frames = subscribe(name, to_stomp(queue), selector=selector, prefetch=prefetch, receipt=name, browser=browser)
+        await self._open().request(frames, name)
+        return name
+
+    async def _unsubscribe(self, name: str) -> None:
+        receipt = f"end-{name}"
+        await self._open().request(encode_frame("UNSUBSCRIBE", {"id": name, "receipt": receipt}), receipt)
+
+    async def _next(self, subscription: str) -> Frame:
+        """The next message of a subscription."""
+        try:
+            async with asyncio.timeout(_IDLE_SECONDS):
+                while True:
+                    headers, body = await self._frames.get()
+                    if headers.get("subscription") == subscription:
+                        return headers, body
+        except TimeoutError:
+            raise _NothingMoreError(f"the broker sent nothing for {_IDLE_SECONDS:g} s") from None
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise ConnectionLostError("not connected")
+        return self._connection
+
+
+class _NothingMoreError(BrokerError):
+    """No message came in time."""
+
+
+def _id_selector(ids: set[str]) -> str:
+    """Few ids are asked for by name; of many, all messages are looked at."""
+    if len(ids) > 100:  # noqa: PLR2004 - keeps the selector below the broker's longest header
+        return ""
+    listed = ",".join("'{}'".format(name.replace("'", "''")) for name in sorted(ids))
+    return f"JMSMessageID IN ({listed})"
