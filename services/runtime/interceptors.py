@@ -118,6 +118,8 @@ class ServerCalls(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _call(self, context: Context, method: str) -> AsyncIterator[None]:
         started = self._now()
+        # Asked now: once the call has ended gRPC reads freed memory for its peer, and the process crashes.
+        peer = context.peer()
         self._enter(context, started)
         code = grpc.StatusCode.OK
         self._in_flight.inc()
@@ -137,7 +139,7 @@ class ServerCalls(grpc.aio.ServerInterceptor):
             await _abort(context, failure)
         finally:
             self._in_flight.dec()
-            self._finished(method, code, self._now() - started, context)
+            self._finished(method, code, self._now() - started, peer)
 
     def _enter(self, context: Context, started: float) -> None:
         # Every call is a task of its own: what is set here ends with it.
@@ -166,14 +168,14 @@ class ServerCalls(grpc.aio.ServerInterceptor):
             metadata={"request_id": request_id},
         )
 
-    def _finished(self, method: str, code: grpc.StatusCode, seconds: float, context: Context) -> None:
+    def _finished(self, method: str, code: grpc.StatusCode, seconds: float, peer: str) -> None:
         child = self._seconds.get((method, code.name))
         if child is None:
             child = self._seconds[method, code.name] = self._handled.labels(method, code.name)
         child.observe(seconds)
         if self._access_log == "all" or (self._access_log == "errors" and code is not grpc.StatusCode.OK):
             log = self._log.warning if code in _OURS else self._log.info
-            log("call", method=method, code=code.name, milliseconds=round(seconds * 1000, 3), peer=context.peer())
+            log("call", method=method, code=code.name, milliseconds=round(seconds * 1000, 3), peer=peer)
 
 
 def _refuse_late(method: str, now: float) -> None:

@@ -24,6 +24,7 @@ class FakeContext:
         self.aborted: tuple[grpc.StatusCode, str] | None = None
         self.trailing: tuple[tuple[str, str], ...] = ()
         self.written: list[str] = []
+        self.ended = False
 
     def time_remaining(self) -> float | None:
         return self.remaining
@@ -35,6 +36,7 @@ class FakeContext:
         self.trailing = metadata
 
     def peer(self) -> str:
+        assert not self.ended, "gRPC would read freed memory"
         return "ipv4:127.0.0.1:1"
 
     def code(self) -> int:
@@ -123,6 +125,18 @@ async def test_cancelled_call_stays_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call(calls(), work, context)
     assert context.aborted is None
+
+
+async def test_call_that_has_ended_is_not_asked_for_its_peer() -> None:
+    """gRPC frees the call before a cancelled handler has come to its end."""
+
+    async def work(_request: str, context: Any) -> str:
+        context.ended = True
+        raise asyncio.CancelledError
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(asyncio.CancelledError):
+        await call(calls(), work, FakeContext())
+    assert [(line["code"], line["peer"]) for line in lines] == [("CANCELLED", "ipv4:127.0.0.1:1")]
 
 
 async def test_handler_that_answers_by_writing_is_served() -> None:
