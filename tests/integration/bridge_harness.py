@@ -1,4 +1,4 @@
-"""What the tests of the bridge stand on: a service that records deliveries, and the bridge in this process or its own."""
+"""What the tests of the bridge stand on: a recording service, and the bridge in this process or its own."""
 
 import asyncio
 import json
@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from penstock.bridge.v1 import bridge_service_pb2
+from penstock.bridge.v1.bridge_service_pb2_grpc import BridgeServiceStub
+from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2, delivery_service_pb2_grpc
+from penstock.filtering.v1 import filtering_service_pb2, filtering_service_pb2_grpc
 
 from broker_bridge.bridge import Bridge
 from broker_bridge.opening import open_parts
@@ -21,10 +25,6 @@ from broker_bridge.servicer import BridgeServicer
 from broker_bridge.settings import BridgeSettings
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
 from deploy.local.ports import free_port_numbers
-from penstock.bridge.v1 import bridge_service_pb2
-from penstock.bridge.v1.bridge_service_pb2_grpc import BridgeServiceStub
-from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2, delivery_service_pb2_grpc
-from penstock.filtering.v1 import filtering_service_pb2, filtering_service_pb2_grpc
 from services.runtime.channel import open_channel
 from services.runtime.errors import PenstockError
 from services.runtime.health import HealthBoard
@@ -277,7 +277,7 @@ class BridgeProcess:
         await eventually(is_active, f"route {route} active")
 
     async def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         await self.end(signal.SIGKILL)
 
     async def end(self, number: int = signal.SIGTERM) -> int:
