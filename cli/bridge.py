@@ -1,5 +1,6 @@
 """`penstock routes`, `penstock bridge` and `penstock dlq`: what the bridge does, and what it could not deliver."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cli.connection import target_option, tls_ca_option, with_channel
-from cli.output import print_json, print_line, print_rows
+from cli.output import print_json, print_rows
 
 if TYPE_CHECKING:
     import grpc
@@ -87,8 +88,10 @@ def stats(target: str = TARGET, tls_ca: Path | None = TLS_CA, as_json: bool = AS
         for route in response.routes
     ]
     print_rows(rows, ("route", *counts, "oldest"), as_json=False, empty="no routes")
+    if not sys.stdout.isatty():
+        return
     dedup = "available" if response.dedup_available else "away: this process's memory alone tells duplicates"
-    print_line(f"broker: {response.broker or 'not connected'}; reconnects: {response.reconnects}; dedup: {dedup}")
+    print(f"broker: {response.broker or 'not connected'}; reconnects: {response.reconnects}; dedup: {dedup}")
 
 
 @dlq.command("list")
@@ -133,9 +136,9 @@ def replay(
     if as_json:
         print_json({"replayed": response.replayed, "skipped": response.skipped})
         return
-    print_line(f"replayed {response.replayed}")
+    print(f"replayed {response.replayed}")
     if response.skipped:
-        print_line(f"left {response.skipped} where they are: STOMP would lose their body; move them with a JMS tool")
+        print(f"left {response.skipped} where they are: STOMP would lose their body; move them with a JMS tool")
 
 
 @dlq.command()
@@ -161,7 +164,7 @@ def purge(
     if as_json:
         print_json({"purged": response.purged})
     else:
-        print_line(f"purged {response.purged}")
+        print(f"purged {response.purged}")
 
 
 def _call(target: str, tls_ca: Path | None, operation: Callable[["BridgeServiceAsyncStub"], Awaitable[T]]) -> T:
