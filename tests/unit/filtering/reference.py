@@ -125,9 +125,7 @@ def _same(left: Json, right: Json) -> bool:
 
 
 def _kind(value: Json) -> str:
-    return (
-        "number" if isinstance(value, int | float | Fraction) and not isinstance(value, bool) else type(value).__name__
-    )
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
 def _matches(condition: Json, value: Json, dialect: str) -> bool:  # noqa: PLR0911 - one line per operator
