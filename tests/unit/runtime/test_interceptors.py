@@ -128,7 +128,7 @@ async def test_cancelled_call_stays_cancelled() -> None:
 
 
 async def test_call_that_has_ended_is_not_asked_for_its_peer() -> None:
-    """gRPC frees the call before a cancelled handler has come to its end."""
+    """The call is freed before a cancelled handler has come to its end."""
 
     async def work(_request: str, context: Any) -> str:
         context.ended = True
