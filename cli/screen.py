@@ -102,11 +102,16 @@ def _commands(addresses: Mapping[str, Mapping[str, str]]) -> Sequence[str]:
     """Three things to try, each on a process that runs."""
     commands = []
     if "config" in addresses:
-        commands.append(f"penstock params list /penstock --target {addresses['config']['grpc']}")
+        target = _unless_default("--target", addresses["config"]["grpc"], "127.0.0.1:50051")
+        commands.append(f"penstock params put /prod/app/greeting hello{target}")
     if "tracking" in addresses:
         commands.append(f"curl -i http://{addresses['tracking']['http']}/event/spring-sale")
     if "activemq" in addresses:
         properties = "-p order_type=lab-supplies -p order_value:long=415 -p location=US-East"
-        broker = addresses["activemq"]["openwire"]
-        commands.append(f'penstock send orders \'{{"order_id": "o-1"}}\' {properties} --broker {broker}')
+        broker = _unless_default("--broker", addresses["activemq"]["openwire"], "127.0.0.1:61616")
+        commands.append(f'penstock send orders \'{{"order_id": "o-1"}}\' {properties}{broker}')
     return commands
+
+
+def _unless_default(option: str, address: str, default: str) -> str:
+    return "" if address == default else f" {option} {address}"

@@ -68,6 +68,13 @@ def test_banner_offers_commands_on_the_ports_that_are_used(capsys: pytest.Captur
     assert commands[2].endswith("--broker 127.0.0.1:61716")
 
 
+def test_default_ports_need_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command as it stands in the manual."""
+    config = _process("config", addresses={"grpc": "127.0.0.1:50051"})
+    text = _shown(capsys, {"event": "ready", "stack": _stack(config)})
+    assert text.endswith("  penstock params put /prod/app/greeting hello\n")
+
+
 def test_restarts_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """How often a process had to be started again stands beside its state."""
     text = _shown(capsys, {"event": "ready", "stack": _stack(_process("config", restarts=3))})
