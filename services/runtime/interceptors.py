@@ -7,7 +7,8 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
+from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 import grpc
@@ -46,7 +47,7 @@ _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class ServerCalls(grpc.aio.ServerInterceptor):
-    """Runs every handler inside `_call`; `access_log` says which calls are logged: none, failed ones, or all."""
+    """Runs every handler inside a `_Call`; `access_log` says which calls are logged: none, failed ones, or all."""
 
     def __init__(
         self,
@@ -55,8 +56,9 @@ class ServerCalls(grpc.aio.ServerInterceptor):
         registry: CollectorRegistry = REGISTRY,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.now = now
+        self.in_flight = 0
         self._access_log = access_log
-        self._now = now
         self._log = structlog.get_logger(component="access")
         self._wrapped: dict[str, Handler] = {}
         self._seconds: dict[tuple[str, str], Histogram] = {}
@@ -64,9 +66,9 @@ class ServerCalls(grpc.aio.ServerInterceptor):
         self._handled = histogram(
             "penstock_grpc_server_seconds", "Duration of served calls by method and code.", labels, registry=registry
         )
-        self._in_flight = gauge(
+        gauge(
             "penstock_grpc_server_in_flight", "Calls being served, streams included.", registry=registry
-        )
+        ).set_function(lambda: self.in_flight)
         self._crashes = counter(
             "penstock_grpc_server_unexpected_errors", "Calls that failed unexpectedly.", registry=registry
         )
@@ -97,14 +99,14 @@ class ServerCalls(grpc.aio.ServerInterceptor):
         self, behaviour: Callable[[Any, Context], Any], method: str
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def call(request: Any, context: Context) -> Any:
-            async with self._call(context, method):
+            async with _Call(self, context, method):
                 return await behaviour(request, context)
 
         return call
 
     def _streaming(self, behaviour: Callable[[Any, Context], Any], method: str) -> Callable[[Any, Context], Any]:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with self._call(context, method):
+            async with _Call(self, context, method):
                 responses = behaviour(request, context)
                 if inspect.isawaitable(responses):  # a handler that answers by context.write
                     await responses
@@ -115,43 +117,8 @@ class ServerCalls(grpc.aio.ServerInterceptor):
 
         return call
 
-    @asynccontextmanager
-    async def _call(self, context: Context, method: str) -> AsyncIterator[None]:
-        started = self._now()
-        # Asked now: once the call has ended gRPC reads freed memory for its peer, and the process crashes.
-        peer = context.peer()
-        self._enter(context, started)
-        code = grpc.StatusCode.OK
-        self._in_flight.inc()
-        try:
-            _refuse_late(method, started)
-            yield
-            code = _code_set(context) or grpc.StatusCode.OK
-        except (asyncio.CancelledError, GeneratorExit):
-            code = grpc.StatusCode.CANCELLED
-            raise
-        except grpc.aio.AbortError:
-            code = _code_set(context) or grpc.StatusCode.UNKNOWN
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
-            failure = self._failure(error, method, _code_set(context))
-            code = code_of(failure)
-            await _abort(context, failure)
-        finally:
-            self._in_flight.dec()
-            self._finished(method, code, self._now() - started, peer)
-
-    def _enter(self, context: Context, started: float) -> None:
-        # Every call is a task of its own: what is set here ends with it.
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        request_id = request_id_from_mapping(metadata)
-        current_request_id.set(request_id)
-        current_trace.set(trace_from_mapping(metadata))
-        remaining = context.time_remaining()
-        current_deadline.set(None if remaining is None else started + remaining)
-        context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
-
-    def _failure(self, error: Exception, method: str, given: grpc.StatusCode | None) -> errors.PenstockError:
+    def failure(self, error: Exception, method: str, given: grpc.StatusCode | None) -> errors.PenstockError:
+        """What the caller is told of an error; an unexpected one is logged whole and told as an id."""
         if isinstance(error, errors.PenstockError):
             return error
         if isinstance(error, NotImplementedError) and given is grpc.StatusCode.UNIMPLEMENTED:  # a generated method
@@ -168,7 +135,8 @@ class ServerCalls(grpc.aio.ServerInterceptor):
             metadata={"request_id": request_id},
         )
 
-    def _finished(self, method: str, code: grpc.StatusCode, seconds: float, peer: str) -> None:
+    def finished(self, method: str, code: grpc.StatusCode, seconds: float, peer: str) -> None:
+        """Counts and logs a call that has its status."""
         child = self._seconds.get((method, code.name))
         if child is None:
             child = self._seconds[method, code.name] = self._handled.labels(method, code.name)
@@ -178,10 +146,50 @@ class ServerCalls(grpc.aio.ServerInterceptor):
             log("call", method=method, code=code.name, milliseconds=round(seconds * 1000, 3), peer=peer)
 
 
-def _refuse_late(method: str, now: float) -> None:
-    deadline = current_deadline.get()
-    if deadline is not None and deadline <= now:
-        raise errors.DeadlineExceededError(f"the deadline of {method} had passed when the call arrived")
+class _Call:
+    """One call, from its arrival to its status."""
+
+    __slots__ = ("_calls", "_context", "_method", "_peer", "_started")
+
+    def __init__(self, calls: ServerCalls, context: Context, method: str) -> None:
+        self._calls = calls
+        self._context = context
+        self._method = method
+        self._started = calls.now()
+        # Asked now: once the call has ended gRPC reads freed memory for its peer, and the process crashes.
+        self._peer = context.peer()
+
+    async def __aenter__(self) -> None:
+        # Every call is a task of its own: what is set here ends with it.
+        metadata = {key: value for key, value in self._context.invocation_metadata() or () if isinstance(value, str)}
+        request_id = request_id_from_mapping(metadata)
+        current_request_id.set(request_id)
+        current_trace.set(trace_from_mapping(metadata))
+        remaining = self._context.time_remaining()
+        current_deadline.set(None if remaining is None else self._started + remaining)
+        self._context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+        self._calls.in_flight += 1
+        if remaining is not None and remaining <= 0:
+            late = errors.DeadlineExceededError(f"the deadline of {self._method} had passed when the call arrived")
+            await self.__aexit__(type(late), late, None)
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        given = _code_set(self._context)
+        code = given or grpc.StatusCode.OK
+        try:
+            if isinstance(error, asyncio.CancelledError | GeneratorExit):
+                code = grpc.StatusCode.CANCELLED
+            elif isinstance(error, grpc.aio.AbortError):
+                code = given or grpc.StatusCode.UNKNOWN
+            elif isinstance(error, Exception):
+                failure = self._calls.failure(error, self._method, given)
+                code = code_of(failure)
+                await _abort(self._context, failure)
+        finally:
+            self._calls.in_flight -= 1
+            self._calls.finished(self._method, code, self._calls.now() - self._started, self._peer)
 
 
 def _code_set(context: Context) -> grpc.StatusCode | None:

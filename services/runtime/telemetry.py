@@ -5,8 +5,8 @@ and passed on in gRPC metadata, JMS properties and the `custom` map of a Lambda 
 """
 
 import logging
+import random
 import re
-import secrets
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
@@ -27,6 +27,11 @@ _SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|credential
 _MAX_TRACE_STATE = 512  # what the specification asks everybody to pass on at least
 
 
+def random_hex(size: int) -> str:
+    """An id of `size` bytes in hexadecimal: unique, not secret; the system's randomness would cost every call more."""
+    return f"{random.getrandbits(8 * size):0{2 * size}x}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceContext:
     """Where in a trace we are: lower-case hexadecimal ids (16 and 8 bytes), the flag byte, the vendors' state."""
@@ -37,9 +42,9 @@ class TraceContext:
     state: str = ""
 
     @classmethod
-    def new(cls, token_hex: Callable[[int], str] = secrets.token_hex) -> "TraceContext":
+    def new(cls, hex_id: Callable[[int], str] = random_hex) -> "TraceContext":
         """The first span of a new trace."""
-        return cls(trace_id=token_hex(16), span_id=token_hex(8))
+        return cls(trace_id=hex_id(16), span_id=hex_id(8))
 
     @classmethod
     def parse(cls, traceparent: str, state: str = "") -> "TraceContext | None":
@@ -52,9 +57,9 @@ class TraceContext:
             return None
         return cls(trace_id=trace_id, span_id=span_id, flags=int(flags, 16), state=state[:_MAX_TRACE_STATE])
 
-    def child(self, token_hex: Callable[[int], str] = secrets.token_hex) -> "TraceContext":
+    def child(self, hex_id: Callable[[int], str] = random_hex) -> "TraceContext":
         """A new span of the same trace."""
-        return replace(self, span_id=token_hex(8))
+        return replace(self, span_id=hex_id(8))
 
     def format(self) -> str:
         """The `traceparent` header, version 00."""
@@ -84,7 +89,7 @@ def inject_trace(mapping: MutableMapping[str, str], trace: TraceContext | None =
 def request_id_from_mapping(mapping: Mapping[str, object]) -> str:
     """The caller's request id when it is usable (1 to 128 visible ASCII characters), otherwise a new one."""
     given = str(mapping.get(REQUEST_ID_KEY, ""))
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    return given if _REQUEST_ID.fullmatch(given) else random_hex(16)
 
 
 def configure_logging(service: str, level: str = "info") -> None:
