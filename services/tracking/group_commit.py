@@ -205,7 +205,7 @@ class DurableLog:
 def _refuse(appends: list[_Append], error: PenstockError) -> None:
     confirmed = sum(append.count for append in appends if append.confirmed.done())
     if confirmed:
-        structlog.get_logger(logger="log").error(
+        structlog.get_logger(component="log").error(
             "events confirmed at level memory are lost", events=confirmed, reason=error.message
         )
     for append in appends:

@@ -81,7 +81,7 @@ class HttpIntake:
             retry_after = str(max(1, math.ceil(error.retry_after or 1)))
             answer = _Answer(_UNAVAILABLE, {"reason": error.message}, {"retry-after": retry_after})
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            structlog.get_logger(logger="http").error("unexpected error", path=scope["path"], exc_info=error)
+            structlog.get_logger(component="http").error("unexpected error", path=scope["path"], exc_info=error)
             reason = error.message if isinstance(error, PenstockError) else "an unexpected error"
             answer = _Answer(500, {"reason": reason})
         await _send(answer, send)

@@ -215,7 +215,7 @@ class Shipper:
         bad = [(events[item.index].SerializeToString(), item.reason) for item in refused]
         await self._until_done(lambda: asyncio.to_thread(self._bad_events.add, bad))
         self.progress.bad += len(bad)
-        structlog.get_logger(logger="shipping").warning("events set aside", events=len(bad), reason=bad[0][1])
+        structlog.get_logger(component="shipping").warning("events set aside", events=len(bad), reason=bad[0][1])
 
     async def _until_done(self, operation: Callable[[], Awaitable[Sequence[Refused]]]) -> Sequence[Refused]:
         attempt = 0
@@ -258,7 +258,7 @@ class CursorFile:
             written.write_bytes(orjson.dumps({"segment": position.segment, "offset": position.offset}))
             written.replace(self._path)
         except OSError as error:
-            structlog.get_logger(logger="shipping").warning(
+            structlog.get_logger(component="shipping").warning(
                 "the cursor was not saved; after a restart events are shipped again", reason=str(error)
             )
 

@@ -1,0 +1,72 @@
+"""The bytes of the log: what is written is read, and what is damaged is noticed."""
+
+from io import BytesIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
+from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
+
+from services.tracking.frames import (
+    HEADER_BYTES,
+    BadFrameError,
+    encode_frame,
+    event_prefix,
+    next_frame_offset,
+    read_frame,
+    read_frames,
+)
+
+PAYLOADS = st.binary(max_size=200)
+
+
+@given(st.lists(st.tuples(PAYLOADS, st.integers(0, 2**32 - 1)), max_size=5))
+def test_frames_are_read_as_they_were_written(written: list[tuple[bytes, int]]) -> None:
+    """Payload, count and end of each."""
+    data = b"".join(encode_frame(payload, count) for payload, count in written)
+    frames = list(read_frames(BytesIO(data)))
+    assert [(frame.payload, frame.count) for frame in frames] == written
+    assert [frame.end for frame in frames][-1:] == ([len(data)] if written else [])
+
+
+@given(PAYLOADS, st.data())
+def test_any_changed_byte_is_noticed(payload: bytes, data: st.DataObject) -> None:
+    """In the header as well as in the payload."""
+    frame = bytearray(encode_frame(payload, 7))
+    position = data.draw(st.integers(0, len(frame) - 1))
+    frame[position] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(BadFrameError):
+        read_frame(BytesIO(bytes(frame)), 0)
+
+
+@given(PAYLOADS, st.data())
+def test_a_cut_frame_is_noticed(payload: bytes, data: st.DataObject) -> None:
+    """Wherever the cut is."""
+    frame = encode_frame(payload, 7)
+    with pytest.raises(BadFrameError, match=r"are there|cut off"):
+        read_frame(BytesIO(frame[: data.draw(st.integers(0, len(frame) - 1))]), 0)
+
+
+def test_an_intact_frame_behind_damage_is_found() -> None:
+    """That tells damage in the middle from a torn end."""
+    first, second = encode_frame(b"first", 1), encode_frame(b"second", 1)
+    damaged = b"X" + first[1:] + second
+    assert next_frame_offset(BytesIO(damaged), 0) == len(first)
+    assert next_frame_offset(BytesIO(damaged[:-1]), 0) is None
+
+
+def test_a_frame_inside_the_damaged_one_is_not_overlooked() -> None:
+    """A false beginning does not hide a true one behind it."""
+    torn = b"PLG1PLG1" + b"\xff" * HEADER_BYTES
+    assert next_frame_offset(BytesIO(torn), 0) is None
+    assert next_frame_offset(BytesIO(torn + encode_frame(b"x", 1)), 0) == len(torn)
+
+
+@given(st.lists(st.builds(TrackingEvent, user_agent=st.text(max_size=300)), max_size=4))
+def test_a_payload_is_a_request_to_the_store(events: list[TrackingEvent]) -> None:
+    """Prefixes and events joined are the wire format of PutEventsRequest."""
+    bodies = [event.SerializeToString() for event in events]
+    payload = b"".join(event_prefix(len(body)) + body for body in bodies)
+    assert list(PutEventsRequest.FromString(payload).events) == events
+    assert PutEventsRequest.FromString(payload + payload).events == events + events

@@ -1,0 +1,243 @@
+"""The decision about events, and that no answer is given before it is durable."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from penstock.tracking.v1 import tracking_event_pb2 as event_pb
+from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
+
+from services.runtime.errors import InvalidArgumentError, ResourceExhaustedError
+from services.tracking.intake import (
+    ACCEPTED,
+    DUPLICATE,
+    EXPIRED_PROGRAM,
+    INVALID,
+    UNKNOWN_PROGRAM,
+    UNVERIFIED,
+    Intake,
+    Response,
+    Source,
+)
+from tests.unit.tracking.intake_fixture import HeldLog, make_intake, program
+
+GRPC = Source.EVENT_SOURCE_GRPC
+
+
+@pytest.fixture
+def log() -> HeldLog:
+    return HeldLog()
+
+
+@pytest.fixture
+def intake(log: HeldLog) -> Intake:
+    return make_intake(log)
+
+
+def outcomes(response: Response) -> list[int]:
+    return [result.outcome for result in response.results]
+
+
+def events(*message_ids: str, program_id: str = "p") -> Sequence[TrackingEvent]:
+    return [TrackingEvent(program_id=program_id, message_id=message_id) for message_id in message_ids]
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_each_event_of_a_batch_gets_its_own_result(log: HeldLog) -> None:
+    """In the order of the request; only accepted and unverified ones are stored."""
+    intake = make_intake(log, program("p", checksum="right"), program("off", enabled=False))
+    batch = [
+        TrackingEvent(program_id="p", message_id="1"),
+        TrackingEvent(program_id="nosuch", message_id="2"),
+        TrackingEvent(program_id="off", message_id="3"),
+        TrackingEvent(program_id="away", message_id="4"),
+        TrackingEvent(program_id="not well-formed", message_id="5"),
+        TrackingEvent(program_id="p", message_id="6", checksum="wrong"),
+        TrackingEvent(program_id="p", message_id="7", checksum="right"),
+        TrackingEvent(program_id="p", message_id="8" * 101),
+        TrackingEvent(program_id="p", message_id="1"),
+    ]
+    response = await intake.track(batch, GRPC)
+    assert outcomes(response) == [
+        ACCEPTED,
+        UNKNOWN_PROGRAM,
+        EXPIRED_PROGRAM,
+        UNVERIFIED,
+        INVALID,
+        INVALID,
+        ACCEPTED,
+        INVALID,
+        DUPLICATE,
+    ]
+    assert [event.message_id for event in log.events] == ["1", "4", "7"]
+    assert [result.message_id for result in response.results] == [event.message_id for event in batch]
+    reasons = [result.reason for result in response.results]
+    assert reasons[0] == ""
+    assert reasons[1] == "program nosuch does not exist"
+    assert reasons[2] == "program off is switched off"
+    assert reasons[4].startswith("program_id 'not well-formed'")
+    assert reasons[5] == "checksum 'wrong' is not that of program p"
+
+
+async def test_malformed_program_ids_are_not_looked_up(log: HeldLog) -> None:
+    """They cannot exist; the store is not bothered."""
+    intake = make_intake(log)
+    await intake.track([TrackingEvent(program_id="a b"), TrackingEvent(program_id="p")], GRPC)
+    assert intake._programs.asked == [{"p"}]  # type: ignore[attr-defined]
+
+
+async def test_a_stored_event_carries_program_time_source_and_verdict(log: HeldLog) -> None:
+    """Whatever the client put there is replaced, everything else is kept."""
+    intake = make_intake(log, program("p", name="Spring", customer_id=7), now=lambda: 1_700_000_000.0)
+    sent = TrackingEvent(
+        program_id="p",
+        message_id="m",
+        cookie_id="c",
+        attributes={"k": "v"},
+        occurred_at=Timestamp(seconds=5),
+        customer_name="forged",
+        received_at=Timestamp(seconds=9, nanos=999),
+        source=Source.EVENT_SOURCE_BROKER,
+        verdict=DUPLICATE,
+    )
+    await intake.track([sent], Source.EVENT_SOURCE_HTTP)
+    [stored] = log.events
+    assert stored == TrackingEvent(
+        program_id="p",
+        message_id="m",
+        cookie_id="c",
+        attributes={"k": "v"},
+        occurred_at=Timestamp(seconds=5),
+        program_name="Spring",
+        customer_id=7,
+        received_at=Timestamp(seconds=1_700_000_000, nanos=1),
+        source=Source.EVENT_SOURCE_HTTP,
+        verdict=ACCEPTED,
+    )
+
+
+async def test_an_unverified_event_says_so(log: HeldLog) -> None:
+    """It can be verified later from what is stored."""
+    await make_intake(log).track(events("m", program_id="away"), GRPC)
+    [stored] = log.events
+    assert stored.verdict == event_pb.TRACK_OUTCOME_UNVERIFIED
+    assert stored.HasField("received_at")
+
+
+async def test_events_without_an_id_get_one_each(intake: Intake, log: HeldLog) -> None:
+    """The same in the answer and in the store."""
+    response = await intake.track(events("", ""), GRPC)
+    given = [result.message_id for result in response.results]
+    assert len(set(given)) == 2
+    assert [event.message_id for event in log.events] == given
+
+
+async def test_large_events_are_framed_right(intake: Intake, log: HeldLog) -> None:
+    """Also those whose length takes three bytes."""
+    batch = [
+        TrackingEvent(program_id="p", message_id=str(size), attributes={str(n): "x" * size for n in range(30)})
+        for size in (1, 20, 1000)
+    ]
+    assert outcomes(await intake.track(batch, GRPC)) == [ACCEPTED] * 3
+    assert [dict(event.attributes) for event in log.events] == [dict(event.attributes) for event in batch]
+
+
+@pytest.mark.parametrize("count", [0, 5001])
+async def test_a_batch_has_bounds(intake: Intake, count: int) -> None:
+    """1 to 5000."""
+    with pytest.raises(InvalidArgumentError, match=f"events has {count} entries"):
+        await intake.track([TrackingEvent()] * count, GRPC)
+
+
+async def test_no_answer_before_the_log_confirms(intake: Intake, log: HeldLog) -> None:
+    """Acknowledged means durable."""
+    log.automatic = False
+    answer = asyncio.create_task(intake.track(events("m"), GRPC))
+    await turns()
+    assert not answer.done()
+    log.waiting[0].set_result(None)
+    assert outcomes(await answer) == [ACCEPTED]
+
+
+async def test_a_repetition_of_an_event_in_flight_waits_for_it(intake: Intake, log: HeldLog) -> None:
+    """It is not answered DUPLICATE before the original is durable."""
+    log.automatic = False
+    original = asyncio.create_task(intake.track(events("m"), GRPC))
+    await turns()
+    repetition = asyncio.create_task(intake.track(events("m"), GRPC))
+    await turns()
+    assert not repetition.done()
+    log.waiting[0].set_result(None)
+    assert outcomes(await original) == [ACCEPTED]
+    assert outcomes(await repetition) == [DUPLICATE]
+    assert len(log.events) == 1
+
+
+async def test_when_the_original_fails_its_repetition_fails_too(intake: Intake, log: HeldLog) -> None:
+    """And the id is new again: the client's next attempt is stored."""
+    log.automatic = False
+    original = asyncio.create_task(intake.track(events("m"), GRPC))
+    await turns()
+    repetition = asyncio.create_task(intake.track(events("m"), GRPC))
+    await turns()
+    log.waiting[0].set_exception(ResourceExhaustedError("no space", reason="ERROR_REASON_STORAGE_FULL"))
+    for failed in (original, repetition):
+        with pytest.raises(ResourceExhaustedError):
+            await failed
+    log.automatic = True
+    assert outcomes(await intake.track(events("m"), GRPC)) == [ACCEPTED]
+
+
+async def test_a_full_log_fails_the_call_and_forgets_its_ids(intake: Intake, log: HeldLog) -> None:
+    """Otherwise the client's retry would be a DUPLICATE of something never stored."""
+    log.full = ResourceExhaustedError("full", reason="ERROR_REASON_LOG_FULL")
+    with pytest.raises(ResourceExhaustedError, match="full"):
+        await intake.track(events("a", "b"), GRPC)
+    log.full = None
+    assert outcomes(await intake.track(events("a", "b"), GRPC)) == [ACCEPTED, ACCEPTED]
+
+
+async def test_a_caller_that_gives_up_leaves_its_events_consistent(intake: Intake, log: HeldLog) -> None:
+    """The append goes on; a retry waits for it and is a DUPLICATE."""
+    log.automatic = False
+    gone = asyncio.create_task(intake.track(events("m"), GRPC))
+    await turns()
+    gone.cancel()
+    await turns()
+    retry = asyncio.create_task(intake.track(events("m"), GRPC))
+    await turns()
+    assert not retry.done()
+    log.waiting[0].set_result(None)
+    assert outcomes(await retry) == [DUPLICATE]
+    assert len(log.events) == 1
+
+
+async def test_a_duplicate_stays_one_when_its_program_ends(intake: Intake) -> None:
+    """A retry is answered by what became of the first attempt."""
+    await intake.track(events("m"), GRPC)
+    intake._programs.known["p"] = program("p", enabled=False)  # type: ignore[attr-defined]
+    assert outcomes(await intake.track(events("m", "n"), GRPC)) == [DUPLICATE, EXPIRED_PROGRAM]
+
+
+async def test_a_refused_event_does_not_occupy_its_id(log: HeldLog) -> None:
+    """Once the program exists the same id is accepted."""
+    intake = make_intake(log)
+    assert outcomes(await intake.track(events("m", program_id="new"), GRPC)) == [UNKNOWN_PROGRAM]
+    intake._programs.known["new"] = program("new")  # type: ignore[attr-defined]
+    assert outcomes(await intake.track(events("m", program_id="new"), GRPC)) == [ACCEPTED]
+
+
+async def test_decisions_are_counted(log: HeldLog) -> None:
+    """By outcome."""
+    intake = make_intake(log)
+    await intake.track([*events("a", "b", "a"), *events("c", program_id="nosuch")], GRPC)
+    assert {outcome: count for outcome, count in intake.counts.items() if count} == {
+        ACCEPTED: 2,
+        DUPLICATE: 1,
+        UNKNOWN_PROGRAM: 1,
+    }
