@@ -29,7 +29,7 @@ DEPENDENCIES: Mapping[str, Sequence[str]] = {
     "persistence": (),
     "filtering": ("config",),
     "tracking": ("valkey", "persistence"),
-    "bridge": ("activemq", "valkey", "config", "filtering", "lambda-endpoint", "aws-emulator"),
+    "bridge": ("activemq", "valkey", "config", "filtering"),
 }
 
 
