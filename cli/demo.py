@@ -91,7 +91,7 @@ async def _tell(names: Sequence[str], presenter: _Presenter) -> bool:
             second = await stack.start_extra("tracking-2", like="tracking")
             stage = Stage(session=session, kill=kill, second_intake=second["grpc"])
             return await tell_all(stage, names, presenter.told)
-    except (PartError, StartError, TimeoutError) as error:
+    except (PartError, StartError) as error:
         presenter.failed(error)
         return False
 

@@ -13,15 +13,23 @@ from deploy.local.demo.session import PATIENCE_SECONDS, Session
 from deploy.local.jms import JmsMessage
 
 
+class CommandError(Exception):
+    """The command refused; the message is its own."""
+
+
 async def tell(session: Session) -> StoryResult:
     """Put a route with `penstock params put`, then send a message through it."""
     name = f"late-{uuid.uuid4().hex[:8]}"
     route = {"source": f"queue://{name}", "targets": [{"lambda_function": {"function_name": "sample-function"}}]}
     active = asyncio.create_task(_active_at(session, name))
-    printed = await _params_put(session, f"/penstock/routes/{name}", json.dumps(route))
+    try:
+        printed = await _params_put(session, f"/penstock/routes/{name}", json.dumps(route))
+        active_at = await active
+    finally:
+        active.cancel()
     response = await session.config.GetParameter(config_pb.GetParameterRequest(name=f"/penstock/routes/{name}"))
     stored_at = response.parameter.modified_at.ToNanoseconds() / 1e9
-    milliseconds = 1000 * (await active - stored_at)
+    milliseconds = 1000 * (active_at - stored_at)
     before = len(await session.invocations("sample-function"))
     await asyncio.to_thread(session.jms.send, name, [JmsMessage(text="through the new route")])
     await session.settled(name, 1)
@@ -44,7 +52,7 @@ async def _params_put(session: Session, name: str, value: str) -> str:
     )
     output, errors = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     if process.returncode:
-        return f"exit code {process.returncode}: {errors.decode().strip()}"
+        raise CommandError(f"penstock params put: exit code {process.returncode}: {errors.decode().strip()}")
     return f"version {json.loads(output)['version']}"
 
 

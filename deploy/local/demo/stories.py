@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import grpc.aio
+
 from deploy.local.demo import ad_tracking, amazon_mq, configuration, orders, restart
-from deploy.local.demo.expectation import StoryResult
+from deploy.local.demo.expectation import Expectation, StoryResult
 from deploy.local.demo.session import Session
 
 
@@ -31,10 +33,23 @@ STORIES: dict[str, Callable[[Stage], Awaitable[StoryResult]]] = {
 
 
 async def tell_all(stage: Stage, names: Sequence[str], told: Callable[[StoryResult], None]) -> bool:
-    """Tell the named stories; `told` gets each result as soon as there is one. True when every expectation held."""
+    """Tell the named stories; `told` gets each result as soon as there is one. True when every expectation held.
+
+    A story that breaks off does not keep the others from being told: its error is what was received.
+    """
     held = True
     for name in names:
-        result = await STORIES[name](stage)
+        try:
+            result = await STORIES[name](stage)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown, and the demo has failed
+            broken = Expectation(what="told to its end", expected="yes", received=_reason(error))
+            result = StoryResult(title=name, expectations=[broken])
         told(result)
         held = held and result.held
     return held
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return f"{type(error).__name__}: {error}"
