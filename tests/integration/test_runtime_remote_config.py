@@ -1,86 +1,16 @@
 """Parameters followed over real sockets through every kind of break."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from services.runtime.channel import open_channel
-from services.runtime.errors import AbortedError, InvalidArgumentError, NotFoundError, UnavailableError
-from services.runtime.health import HealthBoard, HealthState
+from services.runtime.errors import AbortedError, NotFoundError, UnavailableError
+from services.runtime.health import HealthState
 from services.runtime.parameter_client import IDEMPOTENT_METHODS, ParameterClient
-from services.runtime.remote_config import ParameterChange, ParameterWatcher
-from services.runtime.retry import Backoff
 from tests.integration.config_fake import FakeConfig, fake_config
-
-PATH = "/penstock/routes"
-QUICK = Backoff(initial=0.005, maximum=0.02)
-
-
-class Follower:
-    """A watcher with what it told; values named `bad` are refused, as a service refuses a malformed route."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str | None]] = []
-        self.health = HealthBoard()
-        self.watcher: ParameterWatcher
-        self._moved = asyncio.Event()
-
-    def on_change(self, change: ParameterChange) -> None:
-        """The callback under test."""
-        self.told.append((change.name.removeprefix(f"{PATH}/"), change.value))
-        self._move()
-        if change.value == "bad":
-            raise InvalidArgumentError("it is bad")
-        if change.value == "crash":
-            raise KeyError("crash")
-
-    def _move(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
-
-    async def follow_health(self) -> None:
-        """Wakes who waits for a health state."""
-        async for _state in self.health.watch("config"):
-            self._move()
-
-    def state(self) -> HealthState:
-        """The part's health."""
-        state = self.health.get("config")
-        assert state
-        return state
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Waits for a condition that a change or the part's health brings about."""
-        async with asyncio.timeout(10):
-            while not holds():
-                moved = self._moved
-                await moved.wait()
-
-
-@asynccontextmanager
-async def following(config: FakeConfig, snapshot: Path | None = None) -> AsyncIterator[Follower]:
-    """A running watcher of the config service."""
-    follower = Follower()
-    async with open_channel(config.address) as channel:
-        follower.watcher = ParameterWatcher(
-            channel,
-            PATH,
-            snapshot_path=snapshot,
-            on_change=follower.on_change,
-            health=follower.health,
-            service_name="config",
-            backoff=QUICK,
-        )
-        tasks = [asyncio.ensure_future(run()) for run in (follower.watcher.run, follower.follow_health)]
-        try:
-            yield follower
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+from tests.integration.config_follower import PATH, following, ready
 
 
 @pytest.fixture
@@ -97,14 +27,9 @@ async def config() -> AsyncIterator[FakeConfig]:
 START = [("a", "1"), ("b", "1")]
 
 
-async def ready(follower: Follower) -> None:
-    """Waits until the first values are there."""
-    await asyncio.wait_for(follower.watcher.ready.wait(), 10)
-
-
 async def test_existing_parameters_are_told_before_ready(config: FakeConfig) -> None:
     """A service that is ready knows all of its routes."""
-    async with following(config) as follower:
+    async with following(config.address) as follower:
         await ready(follower)
         assert follower.told == START
         assert follower.state() == HealthState(serving=True)
@@ -113,7 +38,7 @@ async def test_existing_parameters_are_told_before_ready(config: FakeConfig) -> 
 
 async def test_changes_and_deletions_are_pushed(config: FakeConfig) -> None:
     """In the order of their revisions."""
-    async with following(config) as follower:
+    async with following(config.address) as follower:
         await ready(follower)
         config.put(f"{PATH}/c", "1")
         config.put(f"{PATH}/a", "2")
@@ -125,7 +50,7 @@ async def test_changes_and_deletions_are_pushed(config: FakeConfig) -> None:
 
 async def test_break_is_survived_resumed_and_shown(config: FakeConfig) -> None:
     """The values stay, the health says so, and only what changed meanwhile is told."""
-    async with following(config) as follower:
+    async with following(config.address) as follower:
         await ready(follower)
         await config.stop()
         await follower.until(lambda: "away since" in follower.state().detail)
@@ -141,7 +66,7 @@ async def test_break_is_survived_resumed_and_shown(config: FakeConfig) -> None:
 
 async def test_compacted_history_is_read_again_and_only_differences_are_told(config: FakeConfig) -> None:
     """A deletion that nobody can replay any more is still noticed."""
-    async with following(config) as follower:
+    async with following(config.address) as follower:
         await ready(follower)
         await config.stop()
         config.put(f"{PATH}/c", "1")
@@ -156,7 +81,7 @@ async def test_compacted_history_is_read_again_and_only_differences_are_told(con
 
 async def test_store_that_went_back_is_read_again(config: FakeConfig) -> None:
     """A restored backup has lower revisions: waiting for higher ones would be deaf for ever."""
-    async with following(config) as follower:
+    async with following(config.address) as follower:
         await ready(follower)
         await config.stop()
         config.reset()
@@ -171,7 +96,7 @@ async def test_store_that_went_back_is_read_again(config: FakeConfig) -> None:
 async def test_without_service_and_snapshot_the_part_does_not_serve() -> None:
     """A bridge without routes must not look ready; it becomes so when the service comes."""
     config = fake_config()
-    async with following(config) as follower:
+    async with following(config.address) as follower:
         await follower.until(lambda: "away since" in follower.state().detail)
         assert not follower.state().serving
         assert not follower.watcher.ready.is_set()
@@ -185,12 +110,12 @@ async def test_without_service_and_snapshot_the_part_does_not_serve() -> None:
 async def test_snapshot_starts_a_process_while_the_service_is_away(config: FakeConfig, tmp_path: Path) -> None:
     """Last known good values, resumed from their revision when the service is back."""
     snapshot = tmp_path / "routes.json"
-    async with following(config, snapshot) as follower:
+    async with following(config.address, snapshot) as follower:
         await ready(follower)
         config.put(f"{PATH}/a", "2")
         await follower.until(lambda: len(follower.told) == 3)
     await config.stop()
-    async with following(config, snapshot) as follower:
+    async with following(config.address, snapshot) as follower:
         await ready(follower)
         assert follower.told == [("a", "2"), ("b", "1")]
         await follower.until(lambda: "going on with revision 3" in follower.state().detail)
@@ -205,7 +130,7 @@ async def test_damaged_snapshot_is_replaced(config: FakeConfig, tmp_path: Path) 
     """It costs the head start, not the service."""
     snapshot = tmp_path / "routes.json"
     snapshot.write_text("{")
-    async with following(config, snapshot) as follower:
+    async with following(config.address, snapshot) as follower:
         await ready(follower)
         assert follower.told == START
     assert b'"revision":2' in snapshot.read_bytes()
@@ -213,7 +138,7 @@ async def test_damaged_snapshot_is_replaced(config: FakeConfig, tmp_path: Path) 
 
 async def test_refused_value_is_shown_until_it_is_replaced(config: FakeConfig) -> None:
     """One bad route neither ends the watch nor stays secret; the others go on."""
-    async with following(config) as follower:
+    async with following(config.address) as follower:
         await ready(follower)
         config.put(f"{PATH}/a", "bad")
         config.put(f"{PATH}/b", "crash")
@@ -230,7 +155,7 @@ async def test_refused_value_is_shown_until_it_is_replaced(config: FakeConfig) -
 async def test_snapshot_that_cannot_be_written_does_not_end_the_watch(config: FakeConfig, tmp_path: Path) -> None:
     """The folder's place is taken by a file: worse than a full disk, and no reason to lose a change."""
     (tmp_path / "taken").write_text("")
-    async with following(config, tmp_path / "taken" / "routes.json") as follower:
+    async with following(config.address, tmp_path / "taken" / "routes.json") as follower:
         await ready(follower)
         config.put(f"{PATH}/a", "2")
         await follower.until(lambda: follower.told[-1] == ("a", "2"))
