@@ -24,7 +24,7 @@ _END_SECONDS = 60.0
 HomeOption = Annotated[
     Path | None,
     typer.Option(
-        "--home", envvar="PENSTOCK_HOME", file_okay=False, help="Folder of data and logs. [default: .penstock]"
+        "--home", envvar="PENSTOCK_HOME", file_okay=False, help="Folder of data and logs, by default .penstock."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
