@@ -1,14 +1,20 @@
-"""Parameters of the config service as other processes see them."""
+"""Parameters of the config service for other services: values in, values out, our own errors."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from penstock.config.v1 import parameter_pb2
+import grpc
+from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc, parameter_pb2
+
+from services.runtime.status import from_rpc_error
 
 CONFIG_SERVICE = "penstock.config.v1.ConfigService"
 IDEMPOTENT_METHODS = tuple(
     f"{CONFIG_SERVICE}/{method}" for method in ("GetParameter", "BatchGetParameters", "ListParameters")
 )
 """The reads, for `open_channel(..., idempotent=IDEMPOTENT_METHODS)`."""
+
+_PAGE_SIZE = 1000  # the largest the service gives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +25,70 @@ class RemoteParameter:
     value: str
     version: int
     revision: int
+
+
+class ParameterClient:
+    """Reads and writes plain parameters; secrets come without their value.
+
+    Every method raises the `PenstockError` that the service answered with, `UnavailableError` when there is no service.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = config_service_pb2_grpc.ConfigServiceStub(channel)
+
+    async def put(self, name: str, value: str, *, expected_version: int | None = None, description: str = "") -> int:
+        """Writes a new version, durable when this returns, and returns its number.
+
+        `expected_version` is the version that must be current, 0 for "must not exist"; None writes in any case.
+        """
+        request = config_service_pb2.PutParameterRequest(name=name, value=value, expected_version=expected_version)
+        if description:
+            request.description = description
+        try:
+            return (await self._stub.PutParameter(request)).version
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def get(self, name: str) -> RemoteParameter:
+        """The parameter of this name, `name:version` or `name:label`."""
+        try:
+            response = await self._stub.GetParameter(config_service_pb2.GetParameterRequest(name=name))
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return remote_parameter(response.parameter)
+
+    async def delete(self, name: str, *, expected_version: int | None = None) -> None:
+        """Deletes the parameter with all its versions."""
+        request = config_service_pb2.DeleteParameterRequest(name=name, expected_version=expected_version)
+        try:
+            await self._stub.DeleteParameter(request)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def list(self, path: str) -> AsyncIterator[RemoteParameter]:
+        """Every parameter below `path`, all levels, by name."""
+        token = ""
+        while True:
+            request = config_service_pb2.ListParametersRequest(
+                path=path, recursive=True, page_size=_PAGE_SIZE, page_token=token
+            )
+            try:
+                page = await self._stub.ListParameters(request)
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc_error(error) from error
+            for parameter in page.parameters:
+                yield remote_parameter(parameter)
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def revision(self, path: str, *, timeout: float) -> int:  # noqa: ASYNC109 - the deadline of the call
+        """The store's current revision; fails after `timeout` seconds."""
+        request = config_service_pb2.ListParametersRequest(path=path, recursive=True, page_size=1)
+        try:
+            return (await self._stub.ListParameters(request, timeout=timeout)).revision
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
 
 
 def remote_parameter(parameter: parameter_pb2.Parameter) -> RemoteParameter:

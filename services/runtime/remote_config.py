@@ -19,7 +19,7 @@ from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc
 
 from services.runtime.errors import OutOfRangeError, PenstockError, UnavailableError
 from services.runtime.health import HealthBoard
-from services.runtime.parameter_client import RemoteParameter, remote_parameter
+from services.runtime.parameter_client import ParameterClient, RemoteParameter, remote_parameter
 from services.runtime.retry import Backoff
 from services.runtime.snapshot import Snapshot, SnapshotError, SnapshotFile
 from services.runtime.status import from_rpc_error
@@ -66,6 +66,7 @@ class ParameterWatcher:
     ) -> None:
         self.ready = asyncio.Event()
         self._stub = config_service_pb2_grpc.ConfigServiceStub(channel)
+        self._client = ParameterClient(channel)
         self._path = path
         self._file = SnapshotFile(snapshot_path, path) if snapshot_path else None
         self._on_change = on_change
@@ -126,8 +127,7 @@ class ParameterWatcher:
         """Watches until the watch breaks; the reason why."""
         try:
             # The probe tells at once whether the service is there, and whether its store is the one we know.
-            probe = config_service_pb2.ListParametersRequest(path=self._path, recursive=True, page_size=1)
-            current = (await self._stub.ListParameters(probe, timeout=_PROBE_SECONDS)).revision
+            current = await self._client.revision(self._path, timeout=_PROBE_SECONDS)
             if current < self._revision:
                 self._log.warning("the store went back: reading everything again", ours=self._revision, theirs=current)
                 self._revision = 0
@@ -136,6 +136,8 @@ class ParameterWatcher:
             await self._watch()
         except grpc.aio.AioRpcError as error:
             return from_rpc_error(error)
+        except PenstockError as error:
+            return error
         return UnavailableError("the config service ended the watch")
 
     async def _watch(self) -> None:

@@ -10,7 +10,7 @@ from penstock.config.v1 import config_service_pb2 as api
 from penstock.config.v1 import config_service_pb2_grpc, parameter_pb2
 
 from deploy.local.ports import free_port_numbers
-from services.runtime.errors import OutOfRangeError
+from services.runtime.errors import AbortedError, NotFoundError, OutOfRangeError
 from services.runtime.health import HealthBoard
 from services.runtime.server import listening
 from services.runtime.settings import ServiceSettings
@@ -104,11 +104,44 @@ class FakeConfig(config_service_pb2_grpc.ConfigServiceServicer):
             await changed.wait()
 
     async def ListParameters(  # noqa: N802
-        self, _request: api.ListParametersRequest, _context: Context
+        self, request: api.ListParametersRequest, _context: Context
     ) -> api.ListParametersResponse:
-        return api.ListParametersResponse(revision=self.revision)
+        names = [name for name in sorted(self.parameters) if name > request.page_token]
+        page = names[: min(request.page_size, 2)]  # small pages, so that clients have to turn them
+        return api.ListParametersResponse(
+            parameters=[self.parameters[name] for name in page],
+            next_page_token=page[-1] if len(page) < len(names) else "",
+            revision=self.revision,
+        )
+
+    async def GetParameter(  # noqa: N802
+        self, request: api.GetParameterRequest, _context: Context
+    ) -> api.GetParameterResponse:
+        if request.name not in self.parameters:
+            raise _missing(request.name)
+        return api.GetParameterResponse(parameter=self.parameters[request.name])
+
+    async def PutParameter(  # noqa: N802
+        self, request: api.PutParameterRequest, _context: Context
+    ) -> api.PutParameterResponse:
+        current = self.parameters[request.name].version if request.name in self.parameters else 0
+        if request.HasField("expected_version") and request.expected_version != current:
+            raise AbortedError(f"the version is {current}", reason="ERROR_REASON_VERSION_CONFLICT")
+        return api.PutParameterResponse(version=self.put(request.name, request.value), revision=self.revision)
+
+    async def DeleteParameter(  # noqa: N802
+        self, request: api.DeleteParameterRequest, _context: Context
+    ) -> api.DeleteParameterResponse:
+        if request.name not in self.parameters:
+            raise _missing(request.name)
+        self.delete(request.name)
+        return api.DeleteParameterResponse(revision=self.revision)
 
 
 def fake_config() -> FakeConfig:
     """A service of which the methods nobody here calls are left as generated, on purpose."""
     return FakeConfig()  # type: ignore[abstract]
+
+
+def _missing(name: str) -> NotFoundError:
+    return NotFoundError(f"no parameter {name}", reason="ERROR_REASON_PARAMETER_NOT_FOUND", metadata={"name": name})

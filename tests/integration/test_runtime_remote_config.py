@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.channel import open_channel
+from services.runtime.errors import AbortedError, NotFoundError, UnavailableError
 from services.runtime.health import HealthState
+from services.runtime.parameter_client import IDEMPOTENT_METHODS, ParameterClient
 from tests.integration.config_fake import FakeConfig, fake_config
 from tests.integration.config_follower import PATH, following, ready
 
@@ -156,3 +159,35 @@ async def test_snapshot_that_cannot_be_written_does_not_end_the_watch(config: Fa
         await ready(follower)
         config.put(f"{PATH}/a", "2")
         await follower.until(lambda: follower.told[-1] == ("a", "2"))
+
+
+async def test_client_writes_reads_lists_and_deletes(config: FakeConfig) -> None:
+    """The few calls other services need, all pages included."""
+    async with open_channel(config.address, idempotent=IDEMPOTENT_METHODS) as channel:
+        client = ParameterClient(channel)
+        assert await client.put(f"{PATH}/c", "1", expected_version=0, description="new") == 1
+        assert (await client.get(f"{PATH}/c")).value == "1"
+        assert [parameter.name for parameter in [p async for p in client.list(PATH)]] == [
+            f"{PATH}/a",
+            f"{PATH}/b",
+            f"{PATH}/c",
+        ]
+        await client.delete(f"{PATH}/c")
+        with pytest.raises(NotFoundError, match=f"no parameter {PATH}/c"):
+            await client.get(f"{PATH}/c")
+        with pytest.raises(NotFoundError):
+            await client.delete(f"{PATH}/c")
+
+
+async def test_client_tells_a_lost_race_from_an_absent_service(config: FakeConfig) -> None:
+    """Read again in one case, wait in the other."""
+    async with open_channel(config.address) as channel:
+        client = ParameterClient(channel)
+        with pytest.raises(AbortedError) as caught:
+            await client.put(f"{PATH}/a", "2", expected_version=7)
+        assert caught.value.reason == "ERROR_REASON_VERSION_CONFLICT"
+        await config.stop()
+        with pytest.raises(UnavailableError):
+            await client.put(f"{PATH}/a", "2")
+        with pytest.raises(UnavailableError):
+            await anext(aiter(client.list(PATH)))

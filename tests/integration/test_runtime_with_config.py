@@ -1,4 +1,4 @@
-"""The watcher against the real config service, killed and started again."""
+"""The watcher and client against the real config service, killed and started again."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from penstock.config.v1.config_service_pb2 import DeleteParameterRequest, PutParameterRequest
-from penstock.config.v1.config_service_pb2_grpc import ConfigServiceStub
 
 from deploy.local.ports import free_port_numbers
 from services.runtime.channel import open_channel
+from services.runtime.errors import AbortedError
 from services.runtime.health import HealthState
+from services.runtime.parameter_client import ParameterClient
 from tests.integration.config_follower import PATH, following, ready
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,19 +74,23 @@ async def test_parameters_are_followed_through_a_kill_of_the_config_service(
         following(config.address, tmp_path / "routes.json") as follower,
     ):
         await ready(follower)
-        config_api = ConfigServiceStub(channel)
-        for name in (f"{PATH}/a", "/penstock/elsewhere", f"{PATH}/b"):
-            await config_api.PutParameter(PutParameterRequest(name=name, value='{"n": 1}'))
+        client = ParameterClient(channel)
+        assert await client.put(f"{PATH}/a", '{"n": 1}', expected_version=0) == 1
+        await client.put(f"{PATH}/b", '{"n": 1}')
+        await client.put("/penstock/elsewhere", "1")
         await follower.until(lambda: len(follower.told) == 2)
         config.kill()
         await follower.until(lambda: "away since" in follower.state().detail)
         assert follower.state().serving
         config.start()
         await follower.until(lambda: follower.state() == HealthState(serving=True))
-        await config_api.PutParameter(PutParameterRequest(name=f"{PATH}/a", value='{"n": 2}', expected_version=1))
-        await config_api.DeleteParameter(DeleteParameterRequest(name=f"{PATH}/b"))
+        await client.put(f"{PATH}/a", '{"n": 2}', expected_version=1)
+        await client.delete(f"{PATH}/b")
         await follower.until(lambda: len(follower.told) == 4)
         assert follower.told == [("a", '{"n": 1}'), ("b", '{"n": 1}'), ("a", '{"n": 2}'), ("b", None)]
+        with pytest.raises(AbortedError):
+            await client.put(f"{PATH}/a", "3", expected_version=1)
+        assert [parameter.value async for parameter in client.list(PATH)] == ['{"n": 2}']
 
 
 async def test_snapshot_of_the_real_service_starts_a_process_without_it(config: ConfigProcess, tmp_path: Path) -> None:
@@ -94,7 +98,7 @@ async def test_snapshot_of_the_real_service_starts_a_process_without_it(config: 
     snapshot = tmp_path / "routes.json"
     async with open_channel(config.address) as channel, following(config.address, snapshot) as follower:
         await ready(follower)
-        await ConfigServiceStub(channel).PutParameter(PutParameterRequest(name=f"{PATH}/a", value="1"))
+        await ParameterClient(channel).put(f"{PATH}/a", "1")
         await follower.until(lambda: follower.told == [("a", "1")])
     config.kill()
     async with following(config.address, snapshot) as follower:
