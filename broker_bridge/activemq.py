@@ -22,11 +22,13 @@ os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
 
 import stomp
 from stomp.connect import BaseConnection
-from stomp.exception import ConnectFailedException, StompException
+from stomp.exception import ConnectFailedException, ConnectionClosedException, StompException
 from stomp.protocol import Protocol12
 from stomp.transport import Transport
+from stomp.utils import Frame
 
 from broker_bridge.broker import BrokerAddress, ConnectFailedError, ConnectionLostError, Handler, Login, RefusedError
+from broker_bridge.frame_reader import FrameReader
 from broker_bridge.frames import encode_frame
 
 _HEART_BEAT_SECONDS = 10.0
@@ -34,6 +36,7 @@ _SILENCE_SECONDS = 2.5 * _HEART_BEAT_SECONDS  # time for the peer's beat to be l
 _ANSWER_SECONDS = 15.0
 _CLOSE_SECONDS = 2.0
 _QUEUED_WRITES = 10_000
+_RECEIVE_BYTES = 64 * 1024
 _JOINED_BYTES = 256 * 1024
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 
@@ -57,7 +60,10 @@ class _HandOver:
         self._events.append(("connected", frame))
 
     def on_message(self, frame: Any) -> None:
-        self._events.append(("message", frame))
+        self.on_message_parts(frame.headers, frame.body or b"")
+
+    def on_message_parts(self, headers: dict[str, str], body: bytes) -> None:
+        self._events.append(("message", (headers, body)))
 
     def on_receipt(self, frame: Any) -> None:
         self._events.append(("receipt", frame))
@@ -82,11 +88,13 @@ class _Transport(Transport):  # type: ignore[misc]  # stomp.py has no types
             timeout=timeout,
             auto_decode=False,
             is_eol_fc=stomp.Connection12.is_eol,
+            recv_bytes=_RECEIVE_BYTES,
         )
         self._hand_over = hand_over
         self.kept_socket: socket.socket | None = None
         self.heard_at = time.monotonic()
         self._given_up = False
+        self._reader = FrameReader()
 
     def attempt_connection(self) -> None:
         super().attempt_connection()
@@ -107,6 +115,17 @@ class _Transport(Transport):  # type: ignore[misc]  # stomp.py has no types
                 with contextlib.suppress(OSError):
                     self.kept_socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         return chunk
+
+    def _BaseTransport__read_frames(self) -> None:  # noqa: N802
+        """Takes the place of stomp.py's reader of this name: only messages go another, shorter way."""
+        chunk = self.receive()
+        if not chunk:
+            raise ConnectionClosedException
+        for command, headers, body in self._reader.feed(chunk):
+            if command == "MESSAGE":
+                self._hand_over.on_message_parts(headers, body)
+            else:
+                self.process_frame(Frame(command, headers, body), body)
 
     def shut_down(self) -> None:
         """Ends reading and writing, whatever they wait for."""
@@ -224,7 +243,7 @@ class ActiveMqConnection:
         messages = []
         for kind, frame in events:
             if kind == "message":
-                messages.append((frame.headers, frame.body or b""))
+                messages.append(frame)
                 continue
             if messages:
                 self._hand(messages)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from broker_bridge.routes import Batch
 from broker_bridge.settlement import Entry
 
+_BUSY_WINDOW_SECONDS = 0.005
+
 
 class Inbox:
     """Filled on the event loop; several workers may take. Its bound is the prefetch that the broker keeps to."""
@@ -19,6 +21,7 @@ class Inbox:
         # One worker at a time gathers, so that messages that come one by one still make full batches.
         self._turn = asyncio.Lock()
         self._closed = False
+        self._working = 0
 
     def put(self, entries: Iterable[Entry]) -> None:
         if self._closed:
@@ -41,19 +44,29 @@ class Inbox:
         return len(self._waiting)
 
     async def take(self) -> list[Entry]:
-        """The next batch; waits for its first message, then up to the batch's window for more. Empty when cleared."""
+        """The next batch; waits for its first message, then up to the batch's window for more. Empty when cleared.
+
+        While other batches are being worked on it waits a few milliseconds in any case: under load batches are then
+        full, which makes them cheap, while a single message is not delayed. Say `finished` after each batch.
+        """
         async with self._turn:
             while not self._waiting:
                 self._something.clear()
                 await self._something.wait()
-            if self._batch.window and len(self._waiting) < self._batch.max_messages:
-                await self._gather()
+            window = max(self._batch.window, _BUSY_WINDOW_SECONDS if self._working else 0.0)
+            if window and len(self._waiting) < self._batch.max_messages:
+                await self._gather(window)
+            self._working += 1
             return self._pop() if self._waiting else []
 
-    async def _gather(self) -> None:
+    def finished(self) -> None:
+        """A batch that was taken is worked off."""
+        self._working -= 1
+
+    async def _gather(self, seconds: float) -> None:
         self._enough.clear()
         try:
-            async with asyncio.timeout(self._batch.window):
+            async with asyncio.timeout(seconds):
                 await self._enough.wait()
         except TimeoutError:
             return

@@ -8,6 +8,7 @@ not known".
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 
 # Headers that STOMP 1.2 or ActiveMQ set themselves; every other header is a JMS property.
 _STANDARD_HEADERS = frozenset(
@@ -129,6 +130,7 @@ def _integer(text: str | None, default: int) -> int:
         return default
 
 
+@lru_cache(maxsize=1024)  # a route sees few destinations, again and again
 def to_uri(destination: str) -> str:
     """`queue://orders` for STOMP's `/queue/orders`; anything else as it is (ActiveMQ takes it as a queue name)."""
     for prefix, scheme in _STOMP_PREFIXES.items():

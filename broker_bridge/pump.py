@@ -171,6 +171,7 @@ class Pump:
             except Exception:  # noqa: BLE001 - a fault of ours must neither lose a message nor stop the route
                 self._log.exception("delivering a batch failed", messages=[entry.message.id for entry in entries])
                 self._hold([entry for entry in entries if entry.state is State.DISPATCHING], _FAULT_PAUSE_SECONDS)
+            self._inbox.finished()
             self._tell_quiet()
 
     async def _renew(self) -> None:

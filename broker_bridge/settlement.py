@@ -38,6 +38,7 @@ class Entry:
     because a delivery of several messages failed as a whole.
     """
 
+    key: str
     message: Message
     epoch: int
     ack_id: str
@@ -49,10 +50,6 @@ class Entry:
     rejected: dict[str, Rejected] = field(default_factory=dict)
     first_failed_at: int = 0
     """Milliseconds since 1970; 0 when no attempt failed."""
-
-    @property
-    def key(self) -> str:
-        return self.message.key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +101,11 @@ class Ledger:
 
         None when the message is in flight already: its ack id is then renewed.
         """
-        known = self._entries.get(message.key)
+        key = message.key
+        known = self._entries.get(key)
         if known is None:
-            entry = Entry(message=message, epoch=self._epoch, ack_id=ack_id, received_at=now)
-            self._entries[entry.key] = entry
+            entry = Entry(key=key, message=message, epoch=self._epoch, ack_id=ack_id, received_at=now)
+            self._entries[key] = entry
             return entry
         known.epoch, known.ack_id = self._epoch, ack_id
         if known.state is State.SETTLING:
