@@ -17,7 +17,7 @@ from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc
 from services.filtering.store import not_found, version_conflict
 from services.filtering.subscription import Subscription, parameter_value, read_parameter
 from services.filtering.topics import Topics
-from services.runtime.errors import AbortedError, InvalidArgumentError, NotFoundError, PenstockError
+from services.runtime.errors import AbortedError, AlreadyExistsError, InvalidArgumentError, NotFoundError, PenstockError
 from services.runtime.health import HealthBoard
 from services.runtime.remote_config import ParameterChange, ParameterWatcher
 from services.runtime.retry import Backoff
@@ -201,4 +201,6 @@ def _for_subscription(error: PenstockError, topic: str, name: str) -> PenstockEr
         expected, current = error.metadata["expected_version"], error.metadata.get("current_version", "0")
         if expected.isdigit() and current.isdigit():
             return version_conflict(topic, name, int(expected), int(current))
+    if isinstance(error, AlreadyExistsError):
+        return version_conflict(topic, name, 0, None)
     return error

@@ -27,7 +27,7 @@ class Dialect:
 
 MAX_POLICY_BYTES = 256 * 1024
 MAX_BRANCHES = 1000
-"""Ways to satisfy a policy by choosing alternatives of its `$or`s, in every dialect: what the index files one by one."""
+"""Ways to satisfy a policy by choosing alternatives of its `$or`s, in every dialect; the index files each of them."""
 
 SNS_ATTRIBUTES = Dialect(
     name="sns-attributes",

@@ -79,14 +79,12 @@ def not_found(topic: str, name: str) -> NotFoundError:
     )
 
 
-def version_conflict(topic: str, name: str, expected: int, current: int) -> AbortedError:
-    """The error for a compare-and-set that was lost."""
+def version_conflict(topic: str, name: str, expected: int, current: int | None) -> AbortedError:
+    """The error for a compare-and-set that was lost; `current` is None where only the existence is known."""
+    state = "exists already" if current is None else f"has version {current}, not {expected}"
+    metadata = {"name": f"{topic}/{name}", "expected_version": str(expected)}
     return AbortedError(
-        f"subscription {topic}/{name} has version {current}, not {expected}: read it again, then repeat",
+        f"subscription {topic}/{name} {state}: read it again, then repeat",
         reason="ERROR_REASON_VERSION_CONFLICT",
-        metadata={
-            "name": f"{topic}/{name}",
-            "expected_version": str(expected),
-            "current_version": str(current),
-        },
+        metadata=metadata if current is None else {**metadata, "current_version": str(current)},
     )

@@ -13,6 +13,8 @@ import grpc
 import pytest
 from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from penstock.config.v1.config_service_pb2 import PutParameterRequest
+from penstock.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from penstock.errors.v1 import error_reason_pb2 as reasons
 from penstock.filtering.v1 import filtering_service_pb2 as pb
 from penstock.filtering.v1 import message_pb2, subscription_pb2
@@ -29,12 +31,12 @@ from services.runtime.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from services.runtime.parameter_client import ParameterClient
 from services.runtime.status import from_rpc_error
 from tests.integration.conftest import running
 from tests.integration.parts import RunningPart
 
 if TYPE_CHECKING:
+    from penstock.config.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
     from penstock.filtering.v1.filtering_service_pb2_grpc import FilteringServiceAsyncStub
 
 ORDERS = Path(__file__).parents[2] / "deploy" / "local" / "demo" / "subscriptions.json"
@@ -94,9 +96,9 @@ class Suite:
             yield FilteringServiceStub(channel)
 
     @asynccontextmanager
-    async def parameters(self) -> AsyncIterator[ParameterClient]:
+    async def parameters(self) -> AsyncIterator["ConfigServiceAsyncStub"]:
         async with open_channel(self.config.addresses["grpc"]) as channel:
-            yield ParameterClient(channel)
+            yield ConfigServiceStub(channel)
 
     async def status(self) -> str:
         """What the service's health answers."""
@@ -253,6 +255,8 @@ async def test_compare_and_set_is_lost_to_a_newer_version(suite: Suite) -> None:
         await put(stub, subscription("cas", "s"), expected_version=0)
         with pytest.raises(AbortedError, match="cas/s has version 1, not 7"):
             await put(stub, subscription("cas", "s"), expected_version=7)
+        with pytest.raises(AbortedError, match="cas/s exists already"):
+            await put(stub, subscription("cas", "s"), expected_version=0)
         assert (await put(stub, subscription("cas", "s"), expected_version=1)).version == 2
 
 
@@ -365,9 +369,10 @@ async def test_malformed_parameter_leaves_the_earlier_version_in_force(suite: Su
     async with suite.client() as stub, suite.parameters() as parameters:
         await put(stub, subscription("direct", "s", {"k": ["1"]}))
         await put(stub, subscription("direct", "other", {"k": ["1"]}))
-        await parameters.put(name, "{not json")
+        await parameters.PutParameter(PutParameterRequest(name=name, value="{not json"))
         valid = subscription("direct", "late", {"k": ["1"]})
-        await parameters.put("/penstock/subscriptions/direct/late", json_format.MessageToJson(valid))
+        late = PutParameterRequest(name=f"{name.removesuffix('/s')}/late", value=json_format.MessageToJson(valid))
+        await parameters.PutParameter(late)
         # Changes come in their order: when the later one is in force the malformed one has been judged.
         await eventually(stub, "direct", ["late", "other", "s"], k="1")
         got = (await stub.GetSubscription(pb.GetSubscriptionRequest(topic="direct", name="s"))).subscription

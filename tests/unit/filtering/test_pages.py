@@ -1,0 +1,65 @@
+"""Pages of subscriptions."""
+
+import pytest
+
+from services.filtering.pages import read_page
+from services.filtering.subscription import Subscription
+from services.filtering.topics import Topics
+from services.runtime.errors import InvalidArgumentError
+from tests.contracts.subscription_store import subscription
+
+
+@pytest.fixture
+def topics() -> Topics:
+    topics = Topics()
+    for topic in ("a", "b"):
+        for number in range(5):
+            topics.put(subscription(f"s{number}", topic=topic))
+    return topics
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 10, 100])
+def test_pages_together_are_everything_once(topics: Topics, size: int) -> None:
+    """No page is longer than asked, none but the last is shorter, and none comes after the last."""
+    found: list[Subscription] = []
+    token, lengths = "", []
+    while True:
+        page, token = read_page(topics.all(), topic="", page_size=size, token=token)
+        found += page
+        lengths.append(len(page))
+        if not token:
+            break
+    assert found == list(topics.all())
+    assert set(lengths[:-1]) <= {size}
+    assert 1 <= lengths[-1] <= size
+
+
+def test_listing_goes_on_where_it_was_when_the_last_seen_is_deleted(topics: Topics) -> None:
+    """A token is a place, not a count."""
+    _, token = read_page(topics.all("a"), topic="a", page_size=2, token="")
+    topics.delete("a", "s1")
+    page, _ = read_page(topics.all("a"), topic="a", page_size=2, token=token)
+    assert [entry.name for entry in page] == ["s2", "s3"]
+
+
+def test_token_of_another_query_is_refused(topics: Topics) -> None:
+    """Topic a's token does not read topic b."""
+    _, token = read_page(topics.all("a"), topic="a", page_size=2, token="")
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_page(topics.all("b"), topic="b", page_size=2, token=token)
+    assert caught.value.reason == "ERROR_REASON_INVALID_PAGE_TOKEN"
+
+
+@pytest.mark.parametrize("token", ["x", "!!!!", "AAAA", "YQ==", "é"])
+def test_malformed_token_is_refused(topics: Topics, token: str) -> None:
+    """Nothing of ours."""
+    with pytest.raises(InvalidArgumentError, match="begin again without it"):
+        read_page(topics.all(), topic="", page_size=0, token=token)
+
+
+@pytest.mark.parametrize("size", [-1, 1001])
+def test_page_size_out_of_range_is_refused(topics: Topics, size: int) -> None:
+    """The field is named."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_page(topics.all(), topic="", page_size=size, token="")
+    assert caught.value.violations[0].field == "page_size"
