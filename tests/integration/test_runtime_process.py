@@ -49,8 +49,9 @@ class Process:
 
     def end(self) -> tuple[int, str]:
         """The exit code, and what was still on stderr."""
-        _out, text = self.child.communicate(timeout=30)
-        return self.child.returncode, text
+        assert self.child.stderr
+        text = self.child.stderr.read()  # communicate() would lose what `until` has read ahead
+        return self.child.wait(timeout=30), text
 
 
 @pytest.fixture
