@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench.measure import Comparison
 
+_WIDTH = 140  # of the table where the output is no terminal
 RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).with_name("RESULTS.md")
 
@@ -88,4 +89,7 @@ def _print(result: Mapping[str, Any]) -> None:
         table.add_column(column)
     for key, figure in result["figures"].items():
         table.add_row(key, *(cell.replace("**", "") for cell in _cells(figure)))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    console.print(table)
