@@ -2,12 +2,13 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from services.config.parameter import KEPT_VERSIONS, Deletion, Sealed
+from services.config.parameter import KEPT_VERSIONS, Deletion, ParameterEvent, Sealed
 from services.config.path import Selector
 from services.config.sqlite_schema import StoreFileError
 from services.config.sqlite_store import SqliteStore
@@ -203,6 +204,29 @@ async def test_an_unexplained_failure_ends_the_store(path: Path) -> None:
             await store.failed()
         with pytest.raises(UnavailableError):
             await put(store, "/b")
+
+
+async def test_a_write_is_answered_after_its_commit(path: Path) -> None:
+    """While the commit is under way nobody hears of the write: neither its caller, nor readers, nor listeners."""
+    committing, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(statement: str) -> None:
+        if statement == "COMMIT":
+            loop.call_soon_threadsafe(committing.set)
+            go_on.wait()
+
+    async with SqliteStore(path) as store:
+        heard: list[ParameterEvent] = []
+        store.on_commit(heard.extend)
+        store._writing.set_trace_callback(hold)
+        writing = asyncio.ensure_future(put(store, "/a"))
+        await committing.wait()
+        seen = await names(store, "/")  # takes turns of the loop, in which an early answer would come
+        state = (seen, list(heard), store.revision, writing.done())
+        go_on.set()
+        assert state == ([], [], 0, False)
+        assert heard == [await writing]
 
 
 async def test_a_closed_store_refuses_writes(path: Path) -> None:

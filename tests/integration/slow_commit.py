@@ -1,0 +1,33 @@
+"""`python tests/integration/slow_commit.py`: the config service on a disk that takes 20 ms for a commit.
+
+What is acknowledged too early is then not yet written when the process is killed.
+"""
+
+import sqlite3
+import sys
+import time
+from typing import Any
+
+from services.config import __main__, sqlite_schema
+from services.runtime.server import run
+
+
+class SlowConnection(sqlite3.Connection):
+    """Waits before every commit that has something to write."""
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.total_changes:
+            time.sleep(0.02)
+        return super().execute(sql, parameters)
+
+
+def slow_connect(self: sqlite_schema.StoreFile) -> sqlite3.Connection:
+    connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, factory=SlowConnection)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+if __name__ == "__main__":
+    sqlite_schema.StoreFile.connect = slow_connect  # type: ignore[method-assign]
+    sys.exit(run(__main__.main))
