@@ -125,13 +125,15 @@ class Supervisor:
         """End one process, by SIGKILL after the grace time; it stays down until `start` names it."""
         entry = self._entry(name)
         entry.stopping = True
+        ending = ""
         if entry.child is not None and entry.child.pid is not None:
-            await entry.child.stop(self._stop_grace)
+            code = await entry.child.stop(self._stop_grace)
+            ending = "" if code in entry.spec.clean_exit_codes else _ending(code)
         if entry.task is not None:
             entry.task.cancel()
             await asyncio.gather(entry.task, return_exceptions=True)
         entry.ready.clear()
-        self._tell(entry, ProcessState.STOPPED)
+        self._tell(entry, ProcessState.STOPPED, ending)
 
     async def restart(self, name: str) -> None:
         await self.stop_one(name)
