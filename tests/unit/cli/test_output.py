@@ -1,18 +1,17 @@
 """What commands print where: tables for people, lines for programs, JSON where asked for."""
 
 import json
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from cli.output import print_json, print_rows
 
-ROWS = [{"name": "/a", "labels": ["x", "y"], "value": "one\ttwo\nthree", "hidden": 1}, {"name": "/b", "value": None}]
+ROWS: Sequence[Mapping[str, object]] = [
+    {"name": "/a", "labels": ["x", "y"], "value": "one\ttwo\nthree", "hidden": 1},
+    {"name": "/b", "value": None},
+]
 COLUMNS = ("name", "labels", "value")
-
-
-@pytest.fixture
-def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
 
 
 def test_a_row_is_a_line_of_cells(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,17 +34,20 @@ def test_json_has_the_whole_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert (json.loads(first), second) == (ROWS, "[]")
 
 
-@pytest.mark.usefixtures("on_a_terminal")
-def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_gets_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With a heading; markup in a value stays text."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
     print_rows([{"name": "[red]a[/red]"}], ("name",), as_json=False, empty="none")
     heading, row = capsys.readouterr().out.splitlines()
     assert (heading.strip(), row.strip()) == ("name", "[red]a[/red]")
 
 
-@pytest.mark.usefixtures("on_a_terminal")
-def test_a_terminal_is_told_that_there_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_is_told_that_there_is_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In a sentence; JSON is indented there."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     print_rows([], ("name",), as_json=False, empty="nothing here")
     print_json({"a": 1})
     assert capsys.readouterr().out == 'nothing here\n{\n  "a": 1\n}\n'
