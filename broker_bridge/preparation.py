@@ -2,7 +2,7 @@
 
 import json
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
@@ -14,6 +14,7 @@ from broker_bridge.routes import Route
 
 # The number grammar of JSON (RFC 8259 section 6), which filtering and SQS read too.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_JAVA_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _SHOWN = 80  # characters of a value that an error repeats
 
 
@@ -61,13 +62,9 @@ def _number(name: str, value: str) -> str:
     """The value in JSON's notation; Java also writes `.5`, `+1` and `1.`."""
     if _NUMBER.fullmatch(value):
         return value
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        number = Decimal("nan")
-    if not number.is_finite():
+    if not _JAVA_NUMBER.fullmatch(value):
         raise PoisonError(f"property {name} is declared NUMBER, but {value[:_SHOWN]!r} is not a number")
-    return str(number)
+    return str(Decimal(value))
 
 
 def _body(message: Message, route: Route) -> str | None:

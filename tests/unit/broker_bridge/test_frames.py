@@ -1,0 +1,99 @@
+"""Frames out and in."""
+
+import stomp.utils
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker_bridge.frame_reader import FrameReader
+from broker_bridge.frames import acks, encode_frame, header_bytes, subscribe
+
+NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=8)
+VALUES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=12)
+HEADERS = st.dictionaries(NAMES.filter(lambda name: name != "content-length"), VALUES, max_size=5)
+BODIES = st.binary(max_size=40)
+FRAMES = st.lists(st.tuples(HEADERS, BODIES, st.booleans()), min_size=1, max_size=4)
+
+
+def written(frames: list[tuple[dict[str, str], bytes, bool]]) -> tuple[bytes, list[tuple[str, dict[str, str], bytes]]]:
+    """The bytes of frames, and what a reader must make of them; the flag sends a content-length."""
+    data, expected = b"", []
+    for headers, body, sized in frames:
+        content = body if sized else body.replace(b"\x00", b"")
+        sent = {**headers, "content-length": str(len(content))} if sized else headers
+        data += encode_frame("MESSAGE", sent, content) + b"\n"
+        expected.append(("MESSAGE", sent, content))
+    return data, expected
+
+
+@given(FRAMES, st.lists(st.integers(1, 30), max_size=30))
+def test_frames_are_read_back_however_they_are_cut(
+    frames: list[tuple[dict[str, str], bytes, bool]], cuts: list[int]
+) -> None:
+    """Any headers, any bodies, any split into chunks."""
+    data, expected = written(frames)
+    reader, found, position = FrameReader(), [], 0
+    for cut in [*cuts, len(data)]:
+        found += reader.feed(data[position : position + cut])
+        position += cut
+    assert found == expected
+
+
+@given(FRAMES)
+def test_the_reader_agrees_with_the_one_of_stomp_py(frames: list[tuple[dict[str, str], bytes, bool]]) -> None:
+    """Headers and body of each single frame, where stomp.py's regular expressions understand it."""
+    for headers, body, sized in frames:
+        plain = {name: value.replace("\n", "").replace("\r", "") for name, value in headers.items()}
+        plain = {name.replace("\n", "").replace("\r", "") or "n": value for name, value in plain.items()}
+        data, _ = written([(plain, body, sized)])
+        (ours,) = FrameReader().feed(data)
+        theirs = stomp.utils.parse_frame(data.rstrip(b"\n")[:-1])
+        assert (ours[0], ours[1], ours[2]) == (theirs.cmd, theirs.headers, theirs.body)
+
+
+def test_heart_beats_and_carriage_returns_between_frames_are_skipped() -> None:
+    """Section "Heart-beating" and "Augmented BNF" of STOMP 1.2."""
+    reader = FrameReader()
+    assert reader.feed(b"\n\r\n\n") == []
+    assert reader.feed(b"\nRECEIPT\r\nreceipt-id:7\r\n\r\n\x00\n\n") == [("RECEIPT", {"receipt-id": "7"}, b"")]
+
+
+def test_the_first_of_repeated_headers_counts() -> None:
+    """Section "Repeated Header Entries"."""
+    assert FrameReader().feed(b"MESSAGE\na:1\na:2\n\n\x00") == [("MESSAGE", {"a": "1"}, b"")]
+
+
+def test_a_large_body_arrives_whole_in_small_chunks() -> None:
+    """NULs within a body of known length end nothing."""
+    body = bytes(range(256)) * 4096
+    data = encode_frame("MESSAGE", {"content-length": str(len(body))}, body)
+    reader = FrameReader()
+    found = [frame for at in range(0, len(data), 16_384) for frame in reader.feed(data[at : at + 16_384])]
+    assert found == [("MESSAGE", {"content-length": str(len(body))}, body)]
+
+
+def test_only_the_last_ack_asks_for_a_receipt() -> None:
+    """It confirms all before it."""
+    frames = FrameReader().feed(acks(["a:1", "b", "c"], receipt="r"))
+    assert frames == [
+        ("ACK", {"id": "a:1"}, b""),
+        ("ACK", {"id": "b"}, b""),
+        ("ACK", {"id": "c", "receipt": "r"}, b""),
+    ]
+
+
+def test_a_subscription_acknowledges_message_by_message() -> None:
+    """And is confirmed by a receipt: without it nobody knows whether it was taken."""
+    data = subscribe("s", "/queue/q", selector="a = 'b'", prefetch=7, receipt="r")
+    ((command, headers, _),) = FrameReader().feed(data)
+    assert command == "SUBSCRIBE"
+    assert headers["ack"] == "client-individual"
+    assert headers["activemq.prefetchSize"] == "7"
+    assert headers["selector"] == "a = 'b'"
+    assert headers["receipt"] == "r"
+
+
+@given(NAMES, VALUES)
+def test_the_size_of_a_header_is_what_is_sent(name: str, value: str) -> None:
+    """Escapes and multi-byte characters count."""
+    with_header, without = encode_frame("X", {name: value}), encode_frame("X", {})
+    assert header_bytes(name, value) == len(with_header) - len(without)

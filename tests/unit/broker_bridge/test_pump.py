@@ -1,0 +1,455 @@
+"""The loop of a route: take, filter, deliver, acknowledge; retry what failed, give up what keeps failing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from broker_bridge.broker import ConnectionLostError
+from broker_bridge.dedup import Busy, Claim, Dedup, MemoryDedup
+from broker_bridge.filtering import (
+    Destination,
+    FilteringUnavailableError,
+    Match,
+    MemoryFilter,
+    MessageFilter,
+    Unmatched,
+)
+from broker_bridge.parcel import Parcel
+from broker_bridge.pump import MemoryBroker, Pump
+from broker_bridge.routes import Route
+from broker_bridge.targets import (
+    ACCEPTED,
+    ErrorClass,
+    GrpcTarget,
+    MemoryTarget,
+    Origin,
+    Outcome,
+    Rejected,
+    Retry,
+    Targets,
+    TargetSpec,
+)
+from tests.unit.broker_bridge.builders import TARGET, ManualClock, frame, message, route
+
+OTHER = GrpcTarget(address="127.0.0.1:2")
+THROTTLED = Retry(reason="slow down", error_class=ErrorClass.THROTTLED)
+REFUSED = Retry(reason="failed", error_class=ErrorClass.REFUSED)
+
+
+def everything_to(target: TargetSpec) -> MessageFilter:
+    return MemoryFilter(lambda _topic, _parcel: [Destination(name="all", target=target)])
+
+
+@dataclass(kw_only=True)
+class Rig:
+    """A running pump with everything around it in memory."""
+
+    pump: Pump
+    broker: MemoryBroker
+    targets: dict[TargetSpec, MemoryTarget]
+    dedup: Dedup
+    clock: ManualClock
+
+    def pass_time(self, seconds: float) -> None:
+        """Time passes, and what waited for it goes on."""
+        self.clock.seconds += seconds
+        self.pump._waiting.release_due()
+
+    def receive(self, *numbers: int, body: bytes = b"hello", **headers: str) -> None:
+        self.pump.received([frame(number, body=body, **headers) for number in numbers])
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Lets the loop run until something holds; the bound only ends a test that would never end."""
+        for _ in range(20_000):
+            if condition():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"never held; {self.pump.stats}")
+
+    async def settled(self, count: int) -> None:
+        await self.until(lambda: self.pump.stats.settled == count)
+
+
+@asynccontextmanager
+async def running(
+    of: Route | None = None,
+    *,
+    decide: Callable[[Parcel], Outcome] = lambda _parcel: ACCEPTED,
+    decide_other: Callable[[Parcel], Outcome] = lambda _parcel: ACCEPTED,
+    message_filter: MessageFilter | None = None,
+    dedup: Dedup | None = None,
+) -> AsyncIterator[Rig]:
+    places = {TARGET: MemoryTarget(decide), OTHER: MemoryTarget(decide_other)}
+    broker, records, clock = MemoryBroker(), dedup or MemoryDedup(), ManualClock()
+    pump = Pump(
+        of or route(),
+        broker=broker,
+        message_filter=message_filter or everything_to(TARGET),
+        targets=Targets(lambda spec: places[spec]),  # type: ignore[index]
+        dedup=records,
+        clock=clock.clock(),
+    )
+    broker.confirm = pump.confirmed
+    pump.opened()
+    task = asyncio.ensure_future(pump.run())
+    try:
+        yield Rig(pump=pump, broker=broker, targets=places, dedup=records, clock=clock)  # type: ignore[arg-type]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_message_is_acknowledged_after_its_delivery() -> None:
+    """And settled by the receipt."""
+    async with running() as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert [item.message.id for item in rig.targets[TARGET].delivered] == ["ID:test-1"]
+        assert rig.broker.acknowledged == ["ack-1"]
+        assert rig.pump.stats.delivered == 1
+        assert rig.pump.snapshot().in_flight == 0
+
+
+async def test_no_ack_before_the_target_has_answered() -> None:
+    """However long it takes."""
+    answer = asyncio.Event()
+
+    class Slow(MemoryTarget):
+        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+            await answer.wait()
+            return await super().deliver(parcels, origin)
+
+    async with running() as rig:
+        rig.targets[TARGET] = Slow()
+        rig.receive(1)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert rig.broker.acknowledged == []
+        assert rig.pump.snapshot().in_flight == 1
+        answer.set()
+        await rig.settled(1)
+
+
+async def test_messages_that_arrive_together_are_delivered_together() -> None:
+    """A batch per delivery."""
+    async with running() as rig:
+        rig.receive(*range(1, 51))
+        await rig.settled(50)
+        assert [len(batch) for batch in rig.targets[TARGET].batches] == [50]
+
+
+async def test_a_message_no_subscription_wants_is_settled_as_filtered() -> None:
+    """As SNS does."""
+    nobody = MemoryFilter(lambda _topic, _parcel: [])
+    async with running(route(targets=(), filter_topic="Orders"), message_filter=nobody) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert (rig.pump.stats.filtered, rig.pump.stats.delivered) == (1, 0)
+        assert rig.targets[TARGET].delivered == []
+
+
+async def test_an_unknown_topic_is_tried_again_and_then_a_dead_letter() -> None:
+    """It is never dropped."""
+    unknown = MemoryFilter(lambda _t, _p: Unmatched(reason="no such topic", error_class=ErrorClass.REFUSED))
+    async with running(route(targets=(), filter_topic="Orders"), message_filter=unknown) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        ((dead, letter),) = rig.broker.dead
+        assert dead.id == "ID:test-1"
+        assert (letter.reason, letter.attempts) == ("no such topic", 3)
+        assert rig.pump.stats.retried == 2
+
+
+async def test_a_failed_delivery_is_repeated_with_its_attempt_counted() -> None:
+    """And acknowledged when it succeeds."""
+    async with running(decide=lambda item: ACCEPTED if item.attempt == 3 else THROTTLED) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert [batch[0].attempt for batch in rig.targets[TARGET].batches] == [1, 2, 3]
+        assert rig.broker.dead == []
+        assert rig.pump.stats.retried == 2
+
+
+async def test_a_message_that_keeps_failing_becomes_a_dead_letter() -> None:
+    """With reason, class and attempts; and its records are forgotten, so that it can be replayed."""
+    async with running(decide=lambda _item: THROTTLED) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        ((_, letter),) = rig.broker.dead
+        assert letter.reason.endswith("slow down")
+        assert (letter.error_class, letter.attempts, letter.route) == (ErrorClass.THROTTLED, 3, "orders")
+        assert rig.broker.acknowledged == []
+        rig.receive(1)
+        await rig.until(lambda: len(rig.targets[TARGET].batches) == 4)
+        assert rig.targets[TARGET].batches[3][0].attempt == 1
+
+
+async def test_a_rejected_message_is_given_up_at_once() -> None:
+    """Repeating cannot help."""
+    async with running(decide=lambda _item: Rejected(reason="never")) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        ((_, letter),) = rig.broker.dead
+        assert letter.attempts == 1
+        assert "never" in letter.reason
+
+
+async def test_poison_never_blocks_good_messages() -> None:
+    """Bad bodies are dead letters, the others are delivered."""
+    async with running() as rig:
+        rig.pump.received([frame(n, body=b"\xff" if n % 2 else b"good") for n in range(1, 41)])
+        await rig.settled(40)
+        assert len(rig.targets[TARGET].delivered) == 20
+        assert len(rig.broker.dead) == 20
+        assert {letter.error_class for _, letter in rig.broker.dead} == {ErrorClass.POISON}
+
+
+async def test_after_a_failed_batch_each_message_goes_alone() -> None:
+    """So that one bad message cannot take the others with it."""
+
+    class AllOrNothing(MemoryTarget):
+        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+            await super().deliver(parcels, origin)
+            bad = any(parcel.message.id == "ID:test-3" for parcel in parcels)
+            return [REFUSED if bad else ACCEPTED] * len(parcels)
+
+    async with running() as rig:
+        rig.targets[TARGET] = AllOrNothing()
+        rig.receive(1, 2, 3, 4)
+        await rig.settled(4)
+        assert [dead.id for dead, _ in rig.broker.dead] == ["ID:test-3"]
+        assert sorted(rig.broker.acknowledged) == ["ack-1", "ack-2", "ack-4"]
+        assert [len(batch) for batch in rig.targets[TARGET].batches[1:]] == [1] * 5
+
+
+async def test_fan_out_repeats_only_what_failed() -> None:
+    """A target that took the message is not asked again."""
+    both = route(targets=(TARGET, OTHER))
+    async with running(both, decide_other=lambda item: ACCEPTED if item.attempt == 2 else THROTTLED) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert len(rig.targets[TARGET].batches) == 1
+        assert len(rig.targets[OTHER].batches) == 2
+
+
+async def test_a_rejection_by_one_target_waits_for_the_others() -> None:
+    """The dead letter is written when everybody who can take the message has it."""
+    both = route(targets=(TARGET, OTHER))
+    async with running(
+        both,
+        decide=lambda _item: Rejected(reason="never"),
+        decide_other=lambda item: ACCEPTED if item.attempt == 2 else THROTTLED,
+    ) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert len(rig.targets[TARGET].batches) == 1
+        assert len(rig.targets[OTHER].delivered) == 1
+        ((_, letter),) = rig.broker.dead
+        assert "never" in letter.reason
+
+
+async def test_a_subscription_that_cannot_be_served_does_not_keep_the_others_waiting() -> None:
+    """Its reason ends up in the dead letter."""
+    mixed = MemoryFilter(
+        lambda _t, _p: [
+            Destination(name="good", target=TARGET),
+            Destination(name="bad", target=None, fault="does not deliver to sns"),
+        ]
+    )
+    async with running(route(targets=(), filter_topic="Orders"), message_filter=mixed) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert len(rig.targets[TARGET].delivered) == 1
+        ((_, letter),) = rig.broker.dead
+        assert "does not deliver to sns" in letter.reason
+
+
+async def test_while_filtering_is_away_messages_wait_and_lose_no_attempt() -> None:
+    """An outage of ours is not the message's fault."""
+
+    class Away:
+        calls = 0
+
+        async def match(self, _topic: str, parcels: Sequence[Parcel]) -> Sequence[Match]:
+            self.calls += 1
+            if self.calls <= 5:
+                raise FilteringUnavailableError("away")
+            return [[Destination(name="all", target=TARGET)]] * len(parcels)
+
+    async with running(route(targets=(), filter_topic="Orders"), message_filter=Away()) as rig:
+        rig.receive(1)
+        for _ in range(5):
+            await rig.until(lambda: bool(rig.pump._waiting._heap))
+            rig.pass_time(2.0)
+        await rig.settled(1)
+        assert rig.targets[TARGET].delivered[0].attempt == 1
+        assert rig.broker.dead == []
+
+
+async def test_a_repetition_of_a_delivered_message_is_acknowledged_without_delivery() -> None:
+    """As after a broker that lost the ACK."""
+    records = MemoryDedup()
+    await records.done([message(1).key])
+    async with running(dedup=records) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert rig.targets[TARGET].delivered == []
+        assert rig.broker.acknowledged == ["ack-1"]
+        assert rig.pump.stats.duplicates == 1
+
+
+async def test_done_is_noted_before_the_ack() -> None:
+    """Otherwise a crash between the two would deliver the message twice."""
+    order = []
+
+    class Noting(MemoryDedup):
+        async def done(self, keys: Sequence[str]) -> None:
+            order.append("done")
+            await super().done(keys)
+
+    class Watching(MemoryBroker):
+        def acknowledge(self, batch: object) -> None:
+            order.append("ack")
+            super().acknowledge(batch)  # type: ignore[arg-type]
+
+    async with running(dedup=Noting()) as rig:
+        rig.pump._broker = watching = Watching()
+        watching.confirm = rig.pump.confirmed
+        rig.receive(1)
+        await rig.settled(1)
+        assert order == ["done", "ack"]
+
+
+async def test_a_message_that_never_comes_to_an_end_is_given_up() -> None:
+    """A bridge that crashes at it finds the claims of its earlier lives."""
+    records = MemoryDedup()
+    for _ in range(3):
+        await records.claim([message(1).key])
+    async with running(dedup=records) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        ((_, letter),) = rig.broker.dead
+        assert letter.error_class is ErrorClass.POISON
+        assert letter.attempts == 3
+        assert rig.targets[TARGET].batches == []
+
+
+async def test_what_another_bridge_delivers_waits() -> None:
+    """Without being counted as an attempt."""
+
+    class BusyOnce(MemoryDedup):
+        asked = 0
+
+        async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
+            self.asked += 1
+            return [Busy(seconds=0.0)] * len(keys) if self.asked == 1 else await super().claim(keys)
+
+    async with running(dedup=BusyOnce()) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert rig.targets[TARGET].delivered[0].attempt == 1
+
+
+async def test_a_reconnection_during_a_delivery_neither_repeats_it_nor_acks_the_old_delivery() -> None:
+    """The broker sends the message again; its new ack id is used when the delivery ends."""
+    answer = asyncio.Event()
+
+    class Slow(MemoryTarget):
+        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+            await answer.wait()
+            return await super().deliver(parcels, origin)
+
+    async with running() as rig:
+        rig.targets[TARGET] = slow = Slow()
+        rig.receive(1, ack="old")
+        await rig.until(lambda: bool(rig.pump._ledger.dispatching()))
+        rig.pump.opened()
+        rig.receive(1, ack="new")
+        answer.set()
+        await rig.settled(1)
+        assert rig.broker.acknowledged == ["new"]
+        assert len(slow.delivered) == 1
+
+
+async def test_a_reconnection_after_a_delivery_drops_the_ack() -> None:
+    """Until the broker sends the message again, as a duplicate."""
+    answer = asyncio.Event()
+
+    class Slow(MemoryTarget):
+        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+            await answer.wait()
+            return await super().deliver(parcels, origin)
+
+    async with running() as rig:
+        rig.targets[TARGET] = slow = Slow()
+        rig.receive(1, ack="old")
+        await rig.until(lambda: bool(rig.pump._ledger.dispatching()))
+        rig.pump.opened()
+        answer.set()
+        await rig.until(lambda: rig.pump.stats.dropped_acks == 1)
+        assert rig.broker.acknowledged == []
+        rig.receive(1, ack="new")
+        await rig.settled(1)
+        assert rig.broker.acknowledged == ["new"]
+        assert len(slow.delivered) == 1
+
+
+async def test_a_dead_letter_the_broker_does_not_take_is_written_later_with_its_reason() -> None:
+    """Nothing is acknowledged meanwhile."""
+    async with running(decide=lambda _item: Rejected(reason="never")) as rig:
+        rig.broker.failure = ConnectionLostError("gone")
+        rig.receive(1)
+        await rig.until(lambda: bool(rig.pump._unburied))
+        assert rig.pump.stats.dead_lettered == 0
+        rig.broker.failure = None
+        rig.pass_time(2.0)
+        await rig.settled(1)
+        ((_, letter),) = rig.broker.dead
+        assert "never" in letter.reason
+        assert letter.attempts == 1
+
+
+async def test_a_fault_of_ours_loses_no_message() -> None:
+    """The batch is tried again."""
+
+    class Broken(MemoryTarget):
+        calls = 0
+
+        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+            self.calls += 1
+            if self.calls == 1:
+                raise ZeroDivisionError
+            return await super().deliver(parcels, origin)
+
+    async with running() as rig:
+        rig.targets[TARGET] = broken = Broken()
+        rig.receive(1, 2)
+        await rig.until(lambda: broken.calls == 1 and rig.pump.snapshot().in_flight == 2)
+        await rig.until(lambda: bool(rig.pump._waiting._heap))
+        rig.pass_time(2.0)
+        await rig.settled(2)
+        assert len(broken.delivered) == 2
+
+
+async def test_drain_finishes_what_runs_and_begins_nothing_new() -> None:
+    """What was not begun stays with the broker."""
+    answer = asyncio.Event()
+
+    class Slow(MemoryTarget):
+        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+            await answer.wait()
+            return await super().deliver(parcels, origin)
+
+    async with running(route(concurrency=1)) as rig:
+        rig.targets[TARGET] = slow = Slow()
+        rig.receive(1)
+        await rig.until(lambda: bool(rig.pump._ledger.dispatching()))
+        rig.receive(2)
+        draining = asyncio.ensure_future(rig.pump.drain())
+        await asyncio.sleep(0)
+        rig.receive(3)
+        answer.set()
+        await draining
+        assert [item.message.id for item in slow.delivered] == ["ID:test-1"]
+        assert rig.broker.acknowledged == ["ack-1"]

@@ -1,0 +1,205 @@
+"""Routes: valid ones, and every fault of the others."""
+
+import json
+
+import pytest
+from penstock.bridge.v1 import route_pb2
+from penstock.tracking.v1 import tracking_event_pb2
+
+from broker_bridge.parcel import AttributeKind
+from broker_bridge.routes import InvalidRouteError, Route, dead_letter_queue, parse_route, route_document
+from broker_bridge.targets import GrpcTarget, LambdaTarget, SqsTarget
+
+TO_TOPIC = {"source": "queue://orders", "filter_topic": "Orders"}
+GRPC = {"grpc": {"address": "127.0.0.1:50053"}}
+
+
+def parsed(document: object, name: str = "orders") -> Route:
+    return parse_route(name, json.dumps(document), version=3)
+
+
+def faults(value: str, name: str = "orders") -> dict[str, str]:
+    """The faults of a route by field."""
+    with pytest.raises(InvalidRouteError) as caught:
+        parse_route(name, value)
+    assert caught.value.metadata["route"] == name
+    return {violation.field: violation.description for violation in caught.value.violations}
+
+
+def test_the_shortest_route_has_the_documented_defaults() -> None:
+    """As the comments of route.proto say."""
+    route = parsed(TO_TOPIC)
+    assert route.filter_topic == "Orders"
+    assert route.version == 3
+    assert (route.batch.max_messages, route.batch.max_bytes, route.batch.window) == (100, 4 * 1024 * 1024, 0.0)
+    assert (route.max_attempts, route.backoff.initial, route.backoff.maximum, route.backoff.multiplier) == (
+        5,
+        0.5,
+        30,
+        2,
+    )
+    assert (route.concurrency, route.prefetch, route.paused, route.accept_empty) == (4, 1000, False, False)
+    assert route.body_format == route_pb2.BODY_FORMAT_AUTO
+
+
+def test_a_route_with_every_field_is_understood() -> None:
+    """In the names of the proto, as they are written."""
+    route = parsed(
+        {
+            "name": "orders",
+            "source": "queue://Consumer.penstock.VirtualTopic.orders",
+            "selector": "colour = 'blue'",
+            "targets": [
+                GRPC,
+                {
+                    "lambda_function": {
+                        "function_name": "f",
+                        "invocation_type": "LAMBDA_INVOCATION_TYPE_EVENT",
+                        "event_format": "LAMBDA_EVENT_FORMAT_SIMPLE",
+                    }
+                },
+                {"sqs": {"queue_url": "https://sqs/1/q.fifo", "group_property": "customer"}},
+            ],
+            "attributes": {"price": "ATTRIBUTE_TYPE_NUMBER", "tags": "ATTRIBUTE_TYPE_STRING_ARRAY"},
+            "body_format": "BODY_FORMAT_PROTOBUF",
+            "protobuf_type": tracking_event_pb2.TrackingEvent.DESCRIPTOR.full_name,
+            "batch": {"max_messages": 10, "window": "0.5s", "max_bytes": 2048},
+            "retry": {"max_attempts": 9, "initial_backoff": "1s", "max_backoff": "8s", "multiplier": 3},
+            "concurrency": 2,
+            "prefetch": 50,
+            "paused": True,
+            "group_property": "customer",
+            "accept_empty": True,
+        }
+    )
+    assert route.targets == (
+        GrpcTarget(address="127.0.0.1:50053"),
+        LambdaTarget(function_name="f", asynchronous=True, simple=True),
+        SqsTarget(queue_url="https://sqs/1/q.fifo", group_property="customer"),
+    )
+    assert route.attributes == {"price": AttributeKind.NUMBER, "tags": AttributeKind.STRING_ARRAY}
+    assert (route.batch.max_messages, route.batch.window, route.batch.max_bytes) == (10, 0.5, 2048)
+    assert (route.max_attempts, route.backoff.initial, route.backoff.maximum, route.backoff.multiplier) == (9, 1, 8, 3)
+    assert (route.concurrency, route.prefetch, route.paused, route.accept_empty) == (2, 50, True, True)
+
+
+def test_lower_camel_case_names_are_accepted_too() -> None:
+    """As proto3 JSON has it."""
+    assert parsed({"source": "queue://orders", "filterTopic": "Orders"}) == parsed(TO_TOPIC)
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object, but list"),
+        ('"text"', "not a JSON object, but str"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+    ids=["cut", "list", "text", "deep"],
+)
+def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> None:
+    """With what it is instead."""
+    assert complaint in faults(value)[""]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "complaint"),
+    [
+        ({"source": ""}, "source", "is not a queue"),
+        ({"source": "topic://audit"}, "source", "is not a queue"),
+        ({"source": "queue://a,queue://b"}, "source", "is not a queue"),
+        ({"source": "queue://a?consumer.prefetchSize=0"}, "source", "is not a queue"),
+        ({"source": "queue://DLQ.orders"}, "source", "dead letter queues"),
+        ({"name": "other"}, "name", "last level"),
+        ({"targets": [GRPC]}, "targets", "not both"),
+        ({"filter_topic": ""}, "filter_topic", "at least one of targets"),
+        ({"filter_topic": "a b"}, "filter_topic", "'a b'"),
+        ({"concurrency": 257}, "concurrency", "between 1 and 256"),
+        ({"concurrency": -1}, "concurrency", "between 1 and 256"),
+        ({"prefetch": 10_001}, "prefetch", "between 1 and 10000"),
+        ({"batch": {"max_messages": 1001}}, "batch.max_messages", "between 1 and 1000"),
+        ({"batch": {"max_bytes": 1}}, "batch.max_bytes", "between 1024 and 6000000"),
+        ({"batch": {"window": "301s"}}, "batch.window", "between 0 and 300 s"),
+        ({"batch": {"window": "-1s"}}, "batch.window", "between 0 and 300 s"),
+        ({"retry": {"max_attempts": 1001}}, "retry.max_attempts", "between 1 and 1000"),
+        ({"retry": {"initial_backoff": "-1s"}}, "retry.initial_backoff", "negative"),
+        ({"retry": {"initial_backoff": "9s", "max_backoff": "8s"}}, "retry.max_backoff", "shorter"),
+        ({"retry": {"multiplier": 0.5}}, "retry.multiplier", "at least 1"),
+        ({"retry": {"multiplier": "NaN"}}, "retry.multiplier", "at least 1"),
+        ({"protobuf_type": "x.Y"}, "protobuf_type", "needs body_format"),
+        ({"body_format": "BODY_FORMAT_PROTOBUF", "protobuf_type": "x.Y"}, "protobuf_type", "'x.Y'"),
+        ({"body_format": 99}, "body_format", "99"),
+        ({"attributes": {"a": 99}}, "attributes.a", "99"),
+        ({"selector": "a\u0000"}, "selector", "U+0000"),
+        ({"unknown": 1}, "unknown", "no field named"),
+        ({"batch": {"window": "soon"}}, "batch", "soon"),
+        ({"concurrency": "many"}, "concurrency", "many"),
+    ],
+)
+def test_a_fault_names_its_field(change: dict[str, object], field: str, complaint: str) -> None:
+    """With the value and what would be right."""
+    found = faults(json.dumps(TO_TOPIC | change))
+    assert list(found) == [field]
+    assert complaint in found[field]
+
+
+@pytest.mark.parametrize(
+    ("target", "field", "complaint"),
+    [
+        ({}, "targets[0]", "names no target"),
+        ({"grpc": {}}, "targets[0].grpc.address", "is required"),
+        ({"lambda_function": {"function_name": " "}}, "targets[0].lambda_function.function_name", "is required"),
+        ({"sqs": {"queue_url": "orders"}}, "targets[0].sqs.queue_url", "not the URL"),
+        ({"sns": {"topic_arn": "arn:x"}}, "targets[0].sns", "does not deliver to sns"),
+        ({"kinesis": {"stream": "s"}}, "targets[0].kinesis", "does not deliver to kinesis"),
+        ({"queue": {"destination": "queue://a"}}, "targets[0].queue", "does not deliver to queue"),
+        ({"http": {"url": "http://a"}}, "targets[0].http", "does not deliver to http"),
+        ({"smtp": {}}, "targets[0]", "no field named"),
+    ],
+)
+def test_a_target_that_cannot_be_used_is_named(target: dict[str, object], field: str, complaint: str) -> None:
+    """Kinds that are not built yet are refused before a message is taken."""
+    found = faults(json.dumps({"source": "queue://orders", "targets": [target]}))
+    assert list(found) == [field]
+    assert complaint in found[field]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """Those of the JSON form and those of its content."""
+    found = faults(
+        json.dumps(
+            {
+                "source": "orders",
+                "targets": [GRPC, {"smtp": {}}, {"sns": {"topic_arn": "a"}}],
+                "colour": "blue",
+                "prefetch": -1,
+                "attributes": {"a": "ATTRIBUTE_TYPE_NUMBER", "b": "NUMBER"},
+            }
+        )
+    )
+    assert set(found) == {"source", "targets[1]", "targets[2].sns", "colour", "prefetch", "attributes.b"}
+
+
+def test_attributes_are_all_kept() -> None:
+    """Each is parsed for itself and none replaces another."""
+    route = parsed(TO_TOPIC | {"attributes": dict.fromkeys("abc", "ATTRIBUTE_TYPE_NUMBER")})
+    assert set(route.attributes) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "", "x" * 129])
+def test_a_name_that_is_no_route_name_is_refused(name: str) -> None:
+    """The last level of the parameter."""
+    assert "letters, digits" in faults(json.dumps(TO_TOPIC), name=name)["name"]
+
+
+def test_the_document_of_a_route_carries_its_name() -> None:
+    """Also when the stored value leaves it out."""
+    value = json.dumps(TO_TOPIC)
+    document = route_document(parse_route("orders", value), value)
+    assert (document.name, document.filter_topic) == ("orders", "Orders")
+
+
+def test_dead_letters_lie_where_the_broker_would_put_them() -> None:
+    """The individual dead letter strategy with the prefix DLQ."""
+    assert dead_letter_queue("queue://orders") == "queue://DLQ.orders"

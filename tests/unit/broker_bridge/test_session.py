@@ -1,0 +1,246 @@
+"""A subscription kept alive over connections that come and go."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from broker_bridge import dead_letters
+from broker_bridge.broker import BrokerAddress, ConnectionLostError
+from broker_bridge.dead_letters import DeadLetter
+from broker_bridge.message import MessageKind
+from broker_bridge.session import Session, SessionState
+from broker_bridge.settlement import AckBatch, Entry
+from broker_bridge.targets import ErrorClass
+from tests.unit.broker_bridge.builders import NO_BACKOFF, message, route
+from tests.unit.broker_bridge.fake_broker import FakeBroker, FakeConnection
+
+FIRST, SECOND = BrokerAddress("a", 1), BrokerAddress("b", 2)
+LETTER = DeadLetter(reason="no", error_class=ErrorClass.REFUSED, attempts=3, first_failed_at=5, route="orders")
+
+
+@dataclass
+class Listener:
+    """A consumer that keeps what it hears."""
+
+    epoch: int = 0
+    frames: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
+    receipts: list[str] = field(default_factory=list)
+    unconfirmed: float = 0.0
+
+    def opened(self) -> int:
+        self.epoch += 1
+        return self.epoch
+
+    def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+        self.frames += frames
+
+    def confirmed(self, receipt: str) -> None:
+        self.receipts.append(receipt)
+
+    def unconfirmed_seconds(self) -> float:
+        return self.unconfirmed
+
+
+@dataclass(kw_only=True)
+class Rig:
+    session: Session
+    broker: FakeBroker
+    listener: Listener
+    states: list[SessionState]
+
+    @property
+    def connection(self) -> FakeConnection:
+        return self.broker.connections[-1]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        for _ in range(10_000):
+            if condition():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"never held; {self.states[-3:]}")
+
+    async def active(self, connections: int = 1) -> None:
+        await self.until(lambda: sum(state.active for state in self.states) == connections)
+
+
+@asynccontextmanager
+async def running(broker: FakeBroker | None = None) -> AsyncIterator[Rig]:
+    fake, listener, states = broker or FakeBroker(), Listener(), list[SessionState]()
+    session = Session(
+        route(selector="a = 1", prefetch=7),
+        connect=fake,
+        addresses=(FIRST, SECOND),
+        report=states.append,
+        backoff=NO_BACKOFF,
+    )
+    task = asyncio.ensure_future(session.run(listener))
+    try:
+        yield Rig(session=session, broker=fake, listener=listener, states=states)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def entry(epoch: int = 1, **changes: object) -> Entry:
+    item = message(1, **changes)  # type: ignore[arg-type]  # the fields are those of the builder
+    return Entry(key=item.key, message=item, epoch=epoch, ack_id="the-ack", received_at=0.0)
+
+
+async def test_a_route_is_active_when_its_subscription_is_confirmed() -> None:
+    """With its source, selector and prefetch."""
+    async with running() as rig:
+        await rig.active()
+        (subscribed,) = rig.connection.headers("SUBSCRIBE")
+        assert subscribed["destination"] == "/queue/orders"
+        assert subscribed["selector"] == "a = 1"
+        assert subscribed["activemq.prefetchSize"] == "7"
+        assert rig.states[-1].server == "stomp://a:1 Fake/1"
+
+
+async def test_a_refused_subscription_is_told_and_tried_again() -> None:
+    """An idle bridge that looks healthy would be worse."""
+    broker = FakeBroker(refusals={"SUBSCRIBE": "User x is not authorized to read from: queue://orders"})
+    async with running(broker) as rig:
+        await rig.until(lambda: len(rig.broker.connections) > 2)
+        assert not any(state.active for state in rig.states)
+        assert "not authorized" in rig.states[-1].detail
+        assert all(connection.ended.done() for connection in rig.broker.connections[:-1])
+
+
+async def test_the_next_broker_of_the_list_is_tried() -> None:
+    """With the reason why the first was not used."""
+    broker = FakeBroker(unreachable={"stomp://a:1": "nobody listens there"})
+    async with running(broker) as rig:
+        await rig.active()
+        assert rig.connection.address == SECOND
+        assert "nobody listens there" in rig.states[0].detail
+
+
+async def test_a_lost_connection_is_a_new_epoch_with_a_new_subscription() -> None:
+    """The consumer hears of it before anything arrives."""
+    async with running() as rig:
+        await rig.active()
+        rig.connection.abort("broken pipe")
+        await rig.active(2)
+        assert rig.listener.epoch == 2
+        assert rig.connection.commands == ["SUBSCRIBE"]
+        assert any(state.detail == "broken pipe" for state in rig.states)
+
+
+async def test_acks_are_written_with_one_receipt() -> None:
+    """Which comes back to the consumer."""
+    async with running() as rig:
+        await rig.active()
+        rig.session.acknowledge(AckBatch(receipt="ack-1-1", ack_ids=["x", "y"]))
+        await rig.until(lambda: rig.listener.receipts == ["ack-1-1"])
+        assert rig.connection.headers("ACK") == [{"id": "x"}, {"id": "y", "receipt": "ack-1-1"}]
+
+
+async def test_acks_without_a_connection_are_dropped() -> None:
+    """Their messages come again."""
+    async with running() as rig:
+        rig.session.acknowledge(AckBatch(receipt="ack-1-1", ack_ids=["x"]))
+        await rig.active()
+        assert rig.connection.headers("ACK") == []
+
+
+async def test_an_ack_the_broker_does_not_know_settles_those_before_it() -> None:
+    """ERROR instead of RECEIPT: the broker has worked off everything before."""
+    async with running() as rig:
+        await rig.active()
+        rig.session.on_error("ack-1-1", "Unexpected ACK received for message-id [null]")
+        assert rig.listener.receipts == ["ack-1-1"]
+        assert not rig.connection.ended.done()
+
+
+async def test_any_other_error_ends_the_connection() -> None:
+    """The socket stays open, but nobody knows what still works."""
+    async with running() as rig:
+        await rig.active()
+        first = rig.connection
+        rig.session.on_error("", "something is wrong")
+        assert first.ended.done()
+        await rig.active(2)
+
+
+async def test_a_message_frame_that_cannot_be_read_ends_the_connection() -> None:
+    """It is neither acknowledged nor skipped."""
+
+    class Strict(Listener):
+        def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+            raise KeyError("message-id")
+
+    async with running() as rig:
+        await rig.active()
+        rig.session._consumer = Strict()
+        connection = rig.connection
+        rig.session.on_messages([({}, b"")])
+        assert connection.ended.done()
+
+
+async def test_a_dead_letter_is_a_copy_and_an_ack_in_one_transaction() -> None:
+    """The COMMIT follows only after the copy was taken."""
+    async with running() as rig:
+        await rig.active()
+        await rig.session.dead_letter(entry(properties={"a": "b"}), LETTER)
+        assert rig.connection.commands[1:] == ["BEGIN", "SEND", "ACK", "COMMIT"]
+        (sent,) = rig.connection.headers("SEND")
+        assert sent["destination"] == "/queue/DLQ.orders"
+        assert sent["a"] == "b"
+        assert sent[dead_letters.REASON] == "no"
+        (acked,) = rig.connection.headers("ACK")
+        assert acked["id"] == "the-ack"
+        names = {headers["transaction"] for _, headers, _ in rig.connection.frames[1:]}
+        assert len(names) == 1
+
+
+async def test_a_refused_copy_is_never_committed() -> None:
+    """The ACK alone would lose the message; the broker is asked to move it instead."""
+    async with running(FakeBroker(refusals={"SEND": "not authorized to write"})) as rig:
+        await rig.active()
+        await rig.session.dead_letter(entry(), LETTER)
+        assert "COMMIT" not in rig.connection.commands
+        assert "ABORT" in rig.connection.commands
+        assert rig.connection.commands[-1] == "NACK"
+
+
+async def test_a_message_that_cannot_be_copied_is_left_to_the_broker_with_its_story_beside_it() -> None:
+    """The story first."""
+    async with running() as rig:
+        await rig.active()
+        await rig.session.dead_letter(entry(kind=MessageKind.EMPTY, body=b""), LETTER)
+        assert rig.connection.commands[1:] == ["SEND", "NACK"]
+        (told,) = rig.connection.headers("SEND")
+        assert told["destination"] == "/queue/DLQ.reasons.orders"
+        assert told[dead_letters.ORIGINAL_MESSAGE_ID] == "ID:test-1"
+
+
+async def test_a_message_of_an_earlier_connection_is_not_given_up_on_this_one() -> None:
+    """Its ack id might mean another message here."""
+    async with running() as rig:
+        await rig.active()
+        with pytest.raises(ConnectionLostError, match="send it again"):
+            await rig.session.dead_letter(entry(epoch=0), LETTER)
+        assert rig.connection.commands == ["SUBSCRIBE"]
+
+
+async def test_the_subscription_is_renewed_after_many_dead_letters() -> None:
+    """The broker never forgets ACKs of transactions, and slows down."""
+    async with running() as rig:
+        await rig.active()
+        first = rig.connection
+        for _ in range(1000):
+            await rig.session.dead_letter(entry(), LETTER)
+        assert first.ended.done()
+        await rig.active(2)
+
+
+async def test_closing_disconnects_in_order() -> None:
+    """So that the broker has worked off everything written before."""
+    async with running() as rig:
+        await rig.active()
+        await rig.session.close()
+        assert rig.connection.commands[-1] == "DISCONNECT"
