@@ -46,7 +46,7 @@ def needs_check(event: TrackingEvent, message_id: str, size: int) -> bool:
         size > MAX_TEXT
         or len(message_id) > MAX_MESSAGE_ID
         or event.attributes
-        or event.HasField("occurred_at")
+        or (event.HasField("occurred_at") and not is_plausible(event.occurred_at))
         or event.HasField("sent_at")
     )
 

@@ -90,7 +90,7 @@ class ShippingLimits:
 
     max_events: int = 1000
     max_bytes: int = 2 * 1024 * 1024
-    linger_seconds: float = 0.02
+    linger_seconds: float = 0.05
 
 
 @dataclass(slots=True)
@@ -156,13 +156,17 @@ class Shipper:
         """
         # An unsynced end that was shipped may be missing after a power failure: the log then begins again before it.
         self._position = min(self._position, self._growth.end)
+        caught_up = True
         while True:
-            if self._position == self._growth.end:
+            if caught_up:
                 await asyncio.to_thread(self._cursor.save, self._position)
                 await self._growth.wait_beyond(self._position)
                 # Half full calls cost as much as full ones.
                 await self._sleep(self._limits.linger_seconds)
+            end = self._growth.end
             await self.ship_once()
+            # The few that came meanwhile wait for others again, or a steady trickle would make calls of a few each.
+            caught_up = self._position >= end
 
     async def ship_once(self) -> None:
         """Ships one batch, if there is one, however long the store is away."""

@@ -100,6 +100,16 @@ async def test_appends_that_wait_share_one_sync(segments: RecordingLog) -> None:
     assert payload_of(segments) == b"".join(b"%03d" % number for number in range(100))
 
 
+async def test_under_load_a_group_waits_for_others(segments: RecordingLog) -> None:
+    """After a group of several the next append is not committed alone, though the committer could start at once."""
+    async with committing(segments) as log:
+        await asyncio.gather(log.append(b"a", 1), log.append(b"b", 1))
+        first = log.append(b"c", 1)
+        await asyncio.sleep(0)
+        await asyncio.gather(first, log.append(b"d", 1))
+    assert segments.steps.count("sync") == 2
+
+
 async def test_one_group_stays_below_the_size_of_a_call(segments: RecordingLog) -> None:
     """A backlog is written in several frames."""
     async with committing(segments) as log:

@@ -119,6 +119,23 @@ async def test_an_outage_is_waited_out_with_growing_pauses(harness: Harness) -> 
     assert shipper.progress.failures == 4
 
 
+async def test_a_trickle_is_collected_before_every_call(harness: Harness) -> None:
+    """What came while a call was under way waits for others as the first event did."""
+
+    class GrowingSink(MemorySink):
+        async def put(self, payload: bytes) -> Sequence[Refused]:
+            if len(self.events) < 3:
+                harness.append(f"m-{len(self.events) + 1}")
+            return await super().put(payload)
+
+    sink = GrowingSink()
+    harness.append("m-0")
+    shipper = harness.shipper(sink=sink, limits=ShippingLimits(max_events=10, linger_seconds=0.25))
+    async with running(shipper):
+        await until(lambda: len(sink.events) == 4)
+    assert harness.waits[:4] == [0.25] * 4
+
+
 async def test_the_cursor_does_not_move_before_the_store_has_the_events(harness: Harness) -> None:
     """A shipper that dies during the outage begins again at the same place."""
     harness.append("m")
