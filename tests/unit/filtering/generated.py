@@ -67,3 +67,24 @@ BODIES = st.dictionaries(
     ),
     max_size=4,
 )
+
+FEW = st.sampled_from(["x", "y", 1])
+LISTED = st.one_of(
+    st.lists(FEW, min_size=1, max_size=1),
+    st.builds(lambda value: [{"anything-but": [value]}], FEW),
+    st.just([{"exists": False}]),
+)
+ELEMENT_POLICIES = st.fixed_dictionaries(
+    {"a": st.dictionaries(st.sampled_from("bc"), LISTED, min_size=1)},
+    optional={
+        "$or": st.lists(st.builds(lambda value: {"a": {"d": [value]}}, FEW), min_size=2, max_size=2),
+        "e": LISTED,
+    },
+)
+"""Policies on the elements of one array, an alternative of `$or` among them."""
+_ELEMENTS = st.dictionaries(st.sampled_from("bcd"), st.one_of(FEW, st.lists(FEW, min_size=1, max_size=2)))
+ELEMENT_BODIES = st.fixed_dictionaries(
+    {"a": st.one_of(st.lists(_ELEMENTS, max_size=4), st.lists(st.lists(_ELEMENTS, max_size=2), max_size=2))},
+    optional={"e": st.lists(FEW, max_size=3)},
+)
+"""Arrays of small objects, also within arrays."""

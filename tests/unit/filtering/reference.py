@@ -65,7 +65,7 @@ def _below(tree: dict[str, Json], value: Json, dialect: str) -> bool:
 
 
 def _split_absent(tree: dict[str, Json], value: Json) -> tuple[bool | None, dict[str, Json]]:
-    """Keys that nothing below has are settled for the whole array: None when one of them must be there."""
+    """Presence is settled for the whole array: None when a key that nothing below has must be there."""
     rest: dict[str, Json] = {}
     for key, wanted in tree.items():
         if isinstance(wanted, dict):
@@ -75,7 +75,7 @@ def _split_absent(tree: dict[str, Json], value: Json) -> tuple[bool | None, dict
             if kept:
                 rest[key] = kept
         elif any(_any_value(member) for member in _members(value, key)):
-            rest[key] = wanted
+            rest[key] = [condition for condition in wanted if condition != {"exists": False}]
         elif {"exists": False} not in wanted:
             return None, {}
     return True, rest

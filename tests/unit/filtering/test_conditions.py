@@ -1,6 +1,7 @@
 """Each operator on single values and on several."""
 
 import ipaddress
+import re
 from decimal import Decimal
 
 import pytest
@@ -88,6 +89,13 @@ def test_condition_on_a_value(condition: Exact, value: Value, *, expected: bool)
 def test_wildcard_segments(segments: tuple[str, ...], value: str, *, expected: bool) -> None:
     """First and last are anchored, inner ones may not overlap."""
     assert Wildcard(segments=segments).matches(value) is expected
+
+
+@given(pattern=st.text("ab*", max_size=8).filter(lambda text: "**" not in text), value=st.text("ab", max_size=8))
+def test_wildcard_matches_as_a_regular_expression(pattern: str, value: str) -> None:
+    """Over an alphabet so small that segments overlap."""
+    expected = re.fullmatch(pattern.replace("*", ".*"), value) is not None
+    assert Wildcard(segments=tuple(pattern.split("*"))).matches(value) is expected
 
 
 def test_wildcard_with_many_stars_is_not_exponential() -> None:
