@@ -84,6 +84,8 @@ def test_condition_on_a_value(condition: Exact, value: Value, *, expected: bool)
         (("a", "bc", "c"), "abc", False),
         (("", "x", ""), "axb", True),
         (("a", "a", "a"), "aa", False),
+        (("", "a", "a", ""), "a", False),
+        (("", "ab", "ba", ""), "aba", False),
     ],
 )
 def test_wildcard_segments(segments: tuple[str, ...], value: str, *, expected: bool) -> None:
