@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -15,8 +15,6 @@ from cli.connection import EXIT_REFUSED, usage_error
 from cli.output import print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from deploy.local.demo.expectation import StoryResult
     from deploy.local.stack import EmbeddedStack
 
@@ -50,7 +48,12 @@ def demo(
         usage_error(f"no story {', '.join(unknown)}; there are {', '.join(STORIES)}")
     presenter = _JsonPresenter() if as_json else _TextPresenter()
     started = time.monotonic()
-    held = asyncio.run(_tell(chosen, presenter))
+    home = _fresh_home()
+    held = asyncio.run(_tell(chosen, home, presenter))
+    if held:
+        shutil.rmtree(home)
+    else:
+        presenter.step(f"data and logs are kept in {home}")
     presenter.finish(held=held, seconds=time.monotonic() - started)
     if not held:
         raise typer.Exit(EXIT_REFUSED)
@@ -66,7 +69,7 @@ class _Presenter(Protocol):
     def finish(self, *, held: bool, seconds: float) -> None: ...
 
 
-async def _tell(names: Sequence[str], presenter: _Presenter) -> bool:
+async def _tell(names: Sequence[str], home: Path, presenter: _Presenter) -> bool:
     from deploy.local.demo.session import open_session  # noqa: PLC0415 - see the package
     from deploy.local.demo.stories import Stage, tell_all  # noqa: PLC0415
     from deploy.local.jms import find_jms_client  # noqa: PLC0415
@@ -77,7 +80,6 @@ async def _tell(names: Sequence[str], presenter: _Presenter) -> bool:
 
     try:
         async with AsyncExitStack() as resources:
-            home = resources.enter_context(_fresh_home())
             presenter.step("starting the embedded stack")
             ports = free_ports()
             stack = await resources.enter_async_context(EmbeddedStack(home=home, ports=ports, progress=presenter))
@@ -96,16 +98,16 @@ async def _tell(names: Sequence[str], presenter: _Presenter) -> bool:
         return False
 
 
-@contextmanager
-def _fresh_home() -> "Iterator[Path]":
-    """A folder of this run's own, which stays for a look when the demo fails and is replaced by the next."""
+def _fresh_home() -> Path:
+    """A folder of this run's own, so that demos at the same time do not meet."""
     import os  # noqa: PLC0415 - see the package
+    import tempfile  # noqa: PLC0415
 
     from deploy.local.home import default_home  # noqa: PLC0415
 
-    home = default_home(os.environ) / "demo"
-    shutil.rmtree(home, ignore_errors=True)
-    yield home
+    parent = default_home(os.environ)
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="demo-", dir=parent))
 
 
 class _TextPresenter:
