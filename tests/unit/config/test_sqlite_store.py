@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.config.parameter import KEPT_VERSIONS, Deletion, ParameterEvent, Sealed
+from services.config.parameter import KEPT_VERSIONS, Deletion, Parameter, ParameterEvent, Sealed
 from services.config.path import Selector
 from services.config.sqlite_schema import StoreFileError
 from services.config.sqlite_store import SqliteStore
@@ -114,12 +114,12 @@ async def test_a_torn_file_is_refused(path: Path) -> None:
         await SqliteStore(path).__aenter__()
 
 
-async def test_a_file_with_overwritten_pages_is_refused(path: Path) -> None:
-    """Zeroes in the middle are found."""
+async def test_a_file_with_an_overwritten_page_is_refused(path: Path) -> None:
+    """Also a page in the middle that the start itself does not need."""
     async with SqliteStore(path) as store:
         for number in range(200):
             await put(store, f"/{number}", "x" * 1000)
-    change(path, lambda data: data[:8192] + bytes(8192) + data[16384:])
+    change(path, lambda data: data[: 4096 * 20] + bytes(4096) + data[4096 * 21 :])
     with pytest.raises(StoreFileError, match="is damaged"):
         await SqliteStore(path).__aenter__()
 
@@ -227,6 +227,20 @@ async def test_a_write_is_answered_after_its_commit(path: Path) -> None:
         go_on.set()
         assert state == ([], [], 0, False)
         assert heard == [await writing]
+
+
+async def test_a_group_that_fails_leaves_nothing_behind(path: Path) -> None:
+    """Neither half of a write nor a neighbour that was not acknowledged."""
+    fault = "CREATE TRIGGER fault BEFORE INSERT ON parameters WHEN NEW.name = '/bad' BEGIN SELECT RAISE(FAIL, 'x'); END"
+    async with SqliteStore(path) as store:
+        await put(store, "/a")
+        store._writing.execute(fault)
+        results = await asyncio.gather(*(put(store, name) for name in ("/good", "/bad")), return_exceptions=True)
+        acknowledged = [one.name for one in results if isinstance(one, Parameter)]
+        assert isinstance(results[1], InternalError)
+    async with SqliteStore(path) as store:
+        assert await names(store, "/") == ["/a", *acknowledged]
+        assert store.revision == 1 + len(acknowledged)
 
 
 async def test_a_closed_store_refuses_writes(path: Path) -> None:
