@@ -5,16 +5,20 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from penstock.bridge.v1 import bridge_service_pb2
 
+from broker_bridge.routes import InvalidRouteError
 from deploy.local.jms import JmsClient, JmsMessage
 from tests.integration.bridge_harness import (
     RecordingService,
     RunningBridge,
+    accepted,
     bridge_settings,
     eventually,
     rejected,
     retry,
     running_bridge,
+    stored,
 )
 from tests.integration.parts import RunningPart
 
@@ -83,24 +87,169 @@ async def test_a_refused_message_becomes_a_dead_letter_and_can_be_replayed(
     """Reason, attempts and origin are kept; replay brings it back through the route; nothing stays behind."""
     service.decide = lambda _message: rejected("not today")
     await bridge.put("refused", to_service(queue, service))
-    (sent,) = await asyncio.to_thread(jms.send, queue, [JmsMessage(text="hello", properties={"a": "b"})])
+    (sent,) = await asyncio.to_thread(jms.send, queue, [JmsMessage(text="hello \U0001f600", properties={"a": "b"})])
     await eventually(lambda: settled(bridge, "refused", 1), "given up")
     (dead,) = await bridge.dead_letters(queue)
     assert "not today" in dead.reason
     assert (dead.attempts, dead.error_class, dead.route) == (1, "refused", "refused")
     assert dead.original_message_id == sent
     assert dead.original_destination == f"queue://{queue}"
-    assert dead.message.text == "hello"
+    assert dead.dead_letter_queue == f"queue://DLQ.{queue}"
+    assert dead.message.text == "hello \U0001f600"
+    assert dead.first_failed_at.seconds > 0
+    service.decide = accepted
+    replayed = await bridge.api.ReplayDeadLetters(
+        bridge_service_pb2.ReplayDeadLettersRequest(source=f"queue://{queue}")
+    )
+    assert (replayed.replayed, replayed.skipped) == (1, 0)
+    await eventually(lambda: len(service.messages) == 1, "delivered after all")
+    (message,) = service.messages
+    assert message.text == "hello \U0001f600"
+    assert {name: value.string_value for name, value in message.properties.items()} == {"a": "b"}
+    assert message.destination == f"queue://{queue}"
+    assert await bridge.dead_letters(queue) == []
 
 
 async def test_a_failing_message_is_tried_again_and_then_given_up(
     bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
 ) -> None:
-    """As often as the route says."""
+    """As often as the route says; a Java consumer reads the dead letter as it was."""
     service.decide = lambda _message: retry("still no")
     await bridge.put("failing", to_service(queue, service))
-    await asyncio.to_thread(jms.send, queue, [JmsMessage(text="hello")])
+    text = "zażółć 😀 \x00"
+    (sent,) = await asyncio.to_thread(jms.send, queue, [JmsMessage(text=text, properties={"n": 5})])
     await eventually(lambda: settled(bridge, "failing", 1), "given up")
     (dead,) = await bridge.dead_letters(queue)
     assert (dead.attempts, dead.error_class) == (3, "unavailable")
     assert [message.attempt for request in service.requests for message in request.messages] == [1, 2, 3]
+    (read,) = (await asyncio.to_thread(jms.drain, f"DLQ.{queue}")).messages
+    assert (read.kind, read.body) == ("text", text)
+    assert read.properties["penstock_original_message_id"].value == sent
+    assert read.properties["n"].value == "5"
+
+
+async def test_map_object_stream_and_empty_messages_are_dead_letters_and_stay_whole(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """STOMP does not carry their bodies: the broker moves them, and the reason stands beside them."""
+    await bridge.put("classes", to_service(queue, service))
+    await asyncio.to_thread(
+        jms.send,
+        queue,
+        [
+            JmsMessage(entries={"a": 1, "b": "two"}, properties={"typed": 7}),
+            JmsMessage(object_text="object"),
+            JmsMessage(items=[1, "x"]),
+            JmsMessage(null_text=True),
+            JmsMessage(),
+            JmsMessage(text="good"),
+        ],
+    )
+    await eventually(lambda: settled(bridge, "classes", 6), "all settled")
+    assert [message.text for message in service.messages] == ["good"]
+    dead = await bridge.dead_letters(queue)
+    assert len(dead) == 5
+    assert all("Map, Object or Stream" in letter.reason and letter.error_class == "poison" for letter in dead)
+    request = bridge_service_pb2.ReplayDeadLettersRequest(source=f"queue://{queue}")
+    assert (await bridge.api.ReplayDeadLetters(request)).skipped == 5
+    moved = (await asyncio.to_thread(jms.drain, f"DLQ.{queue}")).messages
+    by_kind = {message.kind: message for message in moved}
+    assert set(by_kind) == {"map", "object", "stream", "text", "empty"}
+    assert by_kind["map"].entries["b"].value == "two"
+    assert by_kind["map"].properties["typed"].value == 7
+
+
+async def test_purged_dead_letters_are_gone_with_their_reasons(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """Single ones by id, then all."""
+    service.decide = lambda _message: rejected("no")
+    await bridge.put("purge", to_service(queue, service))
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"m{n}") for n in range(3)] + [JmsMessage()])
+    await eventually(lambda: settled(bridge, "purge", 4), "given up")
+    first, *_ = await bridge.dead_letters(queue)
+
+    async def purge(*ids: str) -> int:
+        request = bridge_service_pb2.PurgeDeadLettersRequest(source=f"queue://{queue}", message_ids=ids)
+        return (await bridge.api.PurgeDeadLetters(request)).purged
+
+    assert await purge(first.message.id) == 1
+    assert await purge("ID:unknown") == 0
+    assert len(await bridge.dead_letters(queue)) == 3
+    assert await purge() == 3
+    assert await bridge.dead_letters(queue) == []
+    for name in (f"DLQ.{queue}", f"DLQ.reasons.{queue}"):
+        assert (await asyncio.to_thread(jms.drain, name)).count == 0
+
+
+async def test_a_route_changes_without_losing_what_runs(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """Another target from now on; an invalid change leaves the route as it is and says why."""
+    other = RecordingService()
+    await other.start()
+    await bridge.put("changing", to_service(queue, service))
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"a{n}") for n in range(50)])
+    await eventually(lambda: len(service.messages) > 0, "some delivered")
+    bridge.bridge.apply(stored("changing", to_service(queue, other), version=2))
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"b{n}") for n in range(50)])
+    await eventually(lambda: len(service.messages) + len(other.messages) >= 100, "all delivered")
+    assert sorted(service.ids + other.ids) == sorted(set(service.ids + other.ids))
+    assert {f"b{n}" for n in range(50)} <= {message.text for message in other.messages}
+    with pytest.raises(InvalidRouteError):
+        bridge.bridge.apply(stored("changing", {"source": "nonsense"}, version=3))
+    (state,) = (await bridge.api.ListRoutes(bridge_service_pb2.ListRoutesRequest())).routes
+    assert (state.version, state.status) == (2, bridge_service_pb2.ROUTE_STATUS_ACTIVE)
+    assert "'nonsense' is not a queue" in state.detail
+    health = bridge.health.get("routes")
+    assert health is not None
+    assert health.serving
+    assert "'nonsense' is not a queue" in health.detail
+    await other.stop()
+
+
+async def test_a_paused_and_a_deleted_route_leave_messages_in_the_broker(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """They are there when it goes on."""
+    await bridge.put("pausing", to_service(queue, service))
+    bridge.bridge.apply(stored("pausing", to_service(queue, service, paused=True), version=2))
+
+    async def paused() -> bool:
+        return await bridge.status("pausing") == bridge_service_pb2.ROUTE_STATUS_PAUSED
+
+    await eventually(paused, "paused")
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text="waits")])
+    assert service.messages == []
+    await bridge.put("pausing", to_service(queue, service))
+    await eventually(lambda: len(service.messages) == 1, "delivered")
+    bridge.bridge.apply(stored("pausing", None))
+    await eventually(lambda: not bridge.bridge.states(), "deleted")
+
+
+async def test_a_selector_takes_only_what_it_names(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """The broker keeps the rest."""
+    await bridge.put("selecting", to_service(queue, service, selector="colour = 'blue' AND size > 3"))
+    await asyncio.to_thread(
+        jms.send,
+        queue,
+        [
+            JmsMessage(text="a", properties={"colour": "blue", "size": 5}),
+            JmsMessage(text="b", properties={"colour": "red", "size": 5}),
+            JmsMessage(text="c", properties={"colour": "blue", "size": 2}),
+        ],
+    )
+    await eventually(lambda: settled(bridge, "selecting", 1), "one settled")
+    assert [message.text for message in service.messages] == ["a"]
+
+
+async def test_ten_mebibytes_pass(bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str) -> None:
+    """To a target that takes them."""
+    await bridge.put("large", to_service(queue, service))
+    data = bytes(range(256)) * 4096 * 10
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(data=data)])
+    await eventually(lambda: settled(bridge, "large", 1), "settled")
+    (message,) = service.messages
+    assert message.data == data

@@ -1,0 +1,399 @@
+"""The targets of the bridge with their real places: a gRPC server, Lambda's Invoke API, SQS."""
+
+import asyncio
+import base64
+import json
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from penstock.delivery.v1 import delivery_service_pb2
+
+from broker_bridge.grpc_target import GrpcDelivery
+from broker_bridge.lambda_target import LambdaDelivery
+from broker_bridge.parcel import Parcel
+from broker_bridge.sqs_target import SqsDelivery
+from broker_bridge.targets import ACCEPTED, ErrorClass, LambdaTarget, Rejected, Retry, SqsTarget, Target
+from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint
+from deploy.local.lambda_endpoint.function import FunctionSpec
+from deploy.local.ports import free_port_numbers
+from services.runtime.aws import BlockingCalls, aws_client
+from services.runtime.channel import open_channel
+from services.runtime.errors import InternalError, InvalidArgumentError, ResourceExhaustedError
+from tests.contracts.delivery_target import ORIGIN, DeliveryTargetContract
+from tests.integration.bridge_harness import RecordingService, accepted, eventually, rejected, retry
+from tests.integration.parts import RunningPart
+from tests.unit.broker_bridge.builders import number, parcel, string
+
+FUNCTIONS = Path(__file__).parent / "bridge_functions"
+ARN = "arn:aws:mq:us-east-1:123456789012:broker:test:b-1"
+
+
+@pytest.fixture
+def aws_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The login of the emulator, where boto3 looks for it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
+def client(service: str, address: str) -> Callable[[], Any]:
+    made = aws_client(service, region="us-east-1", endpoint_url=f"http://{address}", max_attempts=1)
+    return lambda: made
+
+
+@pytest.fixture
+def calls() -> BlockingCalls:
+    return BlockingCalls(8, "aws-test")
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[RecordingService]:
+    recording = RecordingService()
+    recording.decide = lambda message: rejected("no") if message.text == "refuse" else accepted()
+    await recording.start()
+    yield recording
+    await recording.stop()
+
+
+def grpc_delivery(address: str) -> GrpcDelivery:
+    return GrpcDelivery(open_channel(address), timeout=5.0)
+
+
+class TestGrpcDelivery(DeliveryTargetContract):
+    """A service that implements DeliveryService."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self, service: RecordingService) -> None:
+        self.service = service
+
+    async def target(self) -> Target:
+        return grpc_delivery(self.service.address)
+
+    async def target_without_place(self) -> Target:
+        return grpc_delivery(f"127.0.0.1:{free_port_numbers(1)[0]}")
+
+    async def arrived(self) -> Sequence[str]:
+        return self.service.ids
+
+    def refused_parcel(self, number: int) -> Parcel:
+        return parcel(number, text="refuse")
+
+
+@pytest.fixture
+async def endpoint(tmp_path: Path) -> AsyncIterator[LambdaEndpoint]:
+    (port,) = free_port_numbers(1)
+    functions = {
+        name: FunctionSpec(
+            name=name, handler=f"handlers.{name}", code=FUNCTIONS, concurrency=1 if name == "slow" else 4
+        )
+        for name in ("accept", "simple", "slow")
+    }
+    async with LambdaEndpoint(
+        functions, host="127.0.0.1", port=port, data_directory=tmp_path / "lambda", retry_delays=(0.0, 0.0)
+    ) as running:
+        yield running
+
+
+async def invocations(endpoint: LambdaEndpoint, function: str) -> list[dict[str, Any]]:
+    url = f"http://127.0.0.1:{endpoint.port}/_penstock/invocations?function={function}"
+
+    def read() -> list[dict[str, Any]]:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            return list(json.load(response)["invocations"])
+
+    return await asyncio.to_thread(read)
+
+
+def lambda_delivery(address: str, calls: BlockingCalls, **spec: Any) -> LambdaDelivery:
+    made = LambdaTarget(**{"function_name": "accept"} | spec)
+    return LambdaDelivery(made, client=client("lambda", address), calls=calls, event_source_arn=ARN)
+
+
+@pytest.mark.usefixtures("aws_login")
+class TestLambdaDelivery(DeliveryTargetContract):
+    """A function under awslambdaric."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self, endpoint: LambdaEndpoint, calls: BlockingCalls) -> None:
+        self.endpoint, self.calls = endpoint, calls
+
+    async def target(self) -> Target:
+        return lambda_delivery(f"127.0.0.1:{self.endpoint.port}", self.calls)
+
+    async def target_without_place(self) -> Target:
+        return lambda_delivery(f"127.0.0.1:{free_port_numbers(1)[0]}", self.calls)
+
+    async def arrived(self) -> Sequence[str]:
+        records = await invocations(self.endpoint, "accept")
+        return [
+            message["messageID"]
+            for record in records
+            if record["outcome"] == "success"
+            for message in record["payload"]["messages"]
+        ]
+
+    def refused_parcel(self, number: int) -> Parcel:
+        return parcel(number, text="refuse")
+
+
+@pytest.fixture
+async def sqs_queue(aws_emulator: RunningPart, aws_login: None) -> str:  # noqa: ARG001 - must be set before
+    sqs = client("sqs", aws_emulator.addresses["http"].removeprefix("http://"))()
+    created = await asyncio.to_thread(sqs.create_queue, QueueName=f"bridge-{uuid4().hex[:8]}")
+    return str(created["QueueUrl"])
+
+
+async def sqs_messages(address: str, url: str) -> list[dict[str, Any]]:
+    """Everything in the queue, taken out."""
+    sqs = client("sqs", address)()
+    found: list[dict[str, Any]] = []
+    while True:
+        response = await asyncio.to_thread(
+            sqs.receive_message,
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            AttributeNames=["All"],
+        )
+        messages = response.get("Messages", [])
+        if not messages:
+            return found
+        for message in messages:
+            await asyncio.to_thread(sqs.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        found += messages
+
+
+class TestSqsDelivery(DeliveryTargetContract):
+    """A queue of the emulator."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self, aws_emulator: RunningPart, sqs_queue: str, calls: BlockingCalls) -> None:
+        self.address = aws_emulator.addresses["http"].removeprefix("http://")
+        self.url, self.calls = sqs_queue, calls
+
+    async def target(self) -> Target:
+        return SqsDelivery(SqsTarget(queue_url=self.url), client=client("sqs", self.address), calls=self.calls)
+
+    async def target_without_place(self) -> Target:
+        address = f"127.0.0.1:{free_port_numbers(1)[0]}"
+        return SqsDelivery(SqsTarget(queue_url=self.url), client=client("sqs", address), calls=self.calls)
+
+    async def arrived(self) -> Sequence[str]:
+        found = await sqs_messages(self.address, self.url)
+        return [message["MessageAttributes"]["jms_message_id"]["StringValue"] for message in found]
+
+    def refused_parcel(self, number: int) -> Parcel:
+        return parcel(number, text="\x00")
+
+
+async def test_a_service_sees_route_subscription_attempt_and_typed_properties(service: RecordingService) -> None:
+    """As the proto says."""
+    sent = parcel(1, attributes={"count": number("42"), "price": number("1.5"), "name": string("n")}, attempt=3)
+    await grpc_delivery(service.address).deliver([sent], ORIGIN)
+    (request,) = service.requests
+    assert (request.route, request.subscription) == ("contract", "Topic/sub")
+    (message,) = request.messages
+    assert message.attempt == 3
+    assert message.properties["count"].int_value == 42
+    assert message.properties["price"].double_value == 1.5
+    assert message.properties["name"].string_value == "n"
+    assert message.sent_at.ToMilliseconds() == 1_700_000_000_123
+    assert not message.HasField("expires_at")
+
+
+async def test_a_service_decides_per_message(service: RecordingService) -> None:
+    """With the earliest time of the next attempt."""
+    later = retry("busy")
+    later.retry_after.FromMilliseconds(1500)
+    answers = {"a": accepted(), "b": rejected("bad"), "c": later, "d": delivery_service_pb2.DeliveryResult()}
+    service.decide = lambda message: answers[message.text]
+    outcomes = await grpc_delivery(service.address).deliver([parcel(n, text=t) for n, t in enumerate("abcd")], ORIGIN)
+    assert list(outcomes) == [
+        ACCEPTED,
+        Rejected(reason="bad"),
+        Retry(reason="busy", error_class=ErrorClass.UNAVAILABLE, after=1.5),
+        Retry(reason="the service gave no reason", error_class=ErrorClass.UNAVAILABLE),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("failure", "messages", "outcome"),
+    [
+        (
+            ResourceExhaustedError("full", retry_after=2.0),
+            2,
+            Retry(reason="ResourceExhausted: full", error_class=ErrorClass.THROTTLED, after=2.0),
+        ),
+        (InvalidArgumentError("bad"), 2, Retry(reason="InvalidArgument: bad", error_class=ErrorClass.REFUSED)),
+        (InvalidArgumentError("bad"), 1, Rejected(reason="InvalidArgument: bad")),
+    ],
+    ids=["throttled", "one-of-several", "alone"],
+)
+async def test_a_failed_call_means_what_its_status_says(
+    service: RecordingService, failure: Any, messages: int, outcome: Any
+) -> None:
+    """A batch that is refused as a whole is taken apart by the route."""
+    service.failure = failure
+    outcomes = await grpc_delivery(service.address).deliver([parcel(n) for n in range(messages)], ORIGIN)
+    assert list(outcomes) == [outcome] * messages
+
+
+async def test_an_unexpected_failure_of_the_service_is_worth_another_attempt(service: RecordingService) -> None:
+    """It is not known what it did."""
+    service.failure = InternalError("oops")
+    (outcome,) = await grpc_delivery(service.address).deliver([parcel(1)], ORIGIN)
+    assert isinstance(outcome, Retry)
+    assert outcome.error_class is ErrorClass.REFUSED
+
+
+async def test_a_wrong_number_of_results_is_no_success() -> None:
+    """Nobody knows which message is meant."""
+
+    async def one_result(_request: object, _context: object) -> delivery_service_pb2.DeliverMessagesResponse:
+        return delivery_service_pb2.DeliverMessagesResponse(results=[accepted()])
+
+    other = RecordingService()
+    other.DeliverMessages = one_result  # type: ignore[assignment, method-assign]
+    await other.start()
+    outcomes = await grpc_delivery(other.address).deliver([parcel(1), parcel(2)], ORIGIN)
+    await other.stop()
+    assert all(isinstance(outcome, Retry) and "1 results for 2" in outcome.reason for outcome in outcomes)
+
+
+async def test_a_message_beyond_the_services_limit_is_given_up_only_when_alone() -> None:
+    """17 MiB do not pass; its neighbours do."""
+    recording = RecordingService()
+    await recording.start()
+    target = grpc_delivery(recording.address)
+    large = parcel(1, text="x" * 17 * 1024 * 1024)
+    together = await target.deliver([large, parcel(2)], ORIGIN)
+    assert all(isinstance(outcome, Retry) and outcome.error_class is ErrorClass.REFUSED for outcome in together)
+    (alone,) = await target.deliver([large], ORIGIN)
+    assert isinstance(alone, Rejected)
+    assert "larger than max" in alone.reason
+    await recording.stop()
+
+
+@pytest.mark.usefixtures("aws_login")
+async def test_a_function_receives_the_amazon_mq_event(endpoint: LambdaEndpoint, calls: BlockingCalls) -> None:
+    """One invocation per batch."""
+    target = lambda_delivery(f"127.0.0.1:{endpoint.port}", calls)
+    await target.deliver([parcel(1, text="zażółć"), parcel(2, text=None, data=b"\x00\xff")], ORIGIN)
+    (record,) = await invocations(endpoint, "accept")
+    event = record["payload"]
+    assert (event["eventSource"], event["eventSourceArn"]) == ("aws:mq", ARN)
+    first, second = event["messages"]
+    assert (first["messageType"], base64.b64decode(first["data"]).decode()) == ("jms/text-message", "zażółć")
+    assert (second["messageType"], base64.b64decode(second["data"])) == ("jms/bytes-message", b"\x00\xff")
+
+
+@pytest.mark.usefixtures("aws_login")
+async def test_a_failing_function_gives_its_error_as_the_reason(endpoint: LambdaEndpoint, calls: BlockingCalls) -> None:
+    """Type and message."""
+    target = lambda_delivery(f"127.0.0.1:{endpoint.port}", calls)
+    (outcome,) = await target.deliver([parcel(1, text="refuse")], ORIGIN)
+    assert outcome == Retry(reason="the function failed: ValueError: refused ID:test-1", error_class=ErrorClass.REFUSED)
+
+
+@pytest.mark.usefixtures("aws_login")
+async def test_a_function_that_does_not_exist_is_a_refusal(endpoint: LambdaEndpoint, calls: BlockingCalls) -> None:
+    """It may be deployed a moment later."""
+    target = lambda_delivery(f"127.0.0.1:{endpoint.port}", calls, function_name="nobody")
+    (outcome,) = await target.deliver([parcel(1)], ORIGIN)
+    assert isinstance(outcome, Retry)
+    assert outcome.error_class is ErrorClass.REFUSED
+    assert "ResourceNotFoundException" in outcome.reason
+
+
+@pytest.mark.usefixtures("aws_login")
+async def test_too_many_invocations_are_a_throttle(endpoint: LambdaEndpoint, calls: BlockingCalls) -> None:
+    """Not a failure of the function."""
+    target = lambda_delivery(f"127.0.0.1:{endpoint.port}", calls, function_name="slow")
+    answers = await asyncio.gather(*(target.deliver([parcel(n)], ORIGIN) for n in range(3)))
+    outcomes = [outcome for (outcome,) in answers]
+    throttled = [outcome for outcome in outcomes if isinstance(outcome, Retry)]
+    assert throttled
+    assert {outcome.error_class for outcome in throttled} == {ErrorClass.THROTTLED}
+    assert ACCEPTED in outcomes
+
+
+@pytest.mark.usefixtures("aws_login")
+async def test_an_asynchronous_function_is_accepted_when_lambda_has_queued_it(
+    endpoint: LambdaEndpoint, calls: BlockingCalls
+) -> None:
+    """Whatever the function makes of it."""
+    target = lambda_delivery(f"127.0.0.1:{endpoint.port}", calls, asynchronous=True)
+    assert list(await target.deliver([parcel(1)], ORIGIN)) == [ACCEPTED]
+
+    async def invoked() -> bool:
+        return bool(await invocations(endpoint, "accept"))
+
+    await eventually(invoked, "the event was worked on")
+
+
+@pytest.mark.usefixtures("aws_login")
+async def test_the_simple_event_is_one_message_an_invocation(endpoint: LambdaEndpoint, calls: BlockingCalls) -> None:
+    """As the aws-samples bridge sends it."""
+    target = lambda_delivery(f"127.0.0.1:{endpoint.port}", calls, function_name="simple", simple=True)
+    assert list(await target.deliver([parcel(1, text="a"), parcel(2, text="b")], ORIGIN)) == [ACCEPTED] * 2
+    records = await invocations(endpoint, "simple")
+    assert sorted(record["payload"]["message"] for record in records) == ["a", "b"]
+    assert {record["payload"]["timestamp"] for record in records} == {"2023-11-14T22:13:20.123+00:00"}
+
+
+@pytest.mark.usefixtures("aws_login")
+async def test_a_batch_beyond_six_megabytes_is_several_invocations(
+    endpoint: LambdaEndpoint, calls: BlockingCalls
+) -> None:
+    """Lambda would refuse it as a whole."""
+    target = lambda_delivery(f"127.0.0.1:{endpoint.port}", calls)
+    parcels = [parcel(n, text="x" * 2_000_000) for n in range(1, 5)]
+    assert list(await target.deliver(parcels, ORIGIN)) == [ACCEPTED] * 4
+    assert len(await invocations(endpoint, "accept")) == 2
+
+
+@pytest.mark.usefixtures("aws_login")
+async def test_a_message_no_event_can_hold_is_poison(endpoint: LambdaEndpoint, calls: BlockingCalls) -> None:
+    """With its size; its neighbours are delivered."""
+    target = lambda_delivery(f"127.0.0.1:{endpoint.port}", calls)
+    large, small = await target.deliver([parcel(1, text="x" * 10 * 1024 * 1024), parcel(2)], ORIGIN)
+    assert small == ACCEPTED
+    assert isinstance(large, Rejected)
+    assert large.error_class is ErrorClass.POISON
+    assert "Lambda takes 6000000" in large.reason
+
+
+async def test_properties_become_message_attributes(
+    aws_emulator: RunningPart, sqs_queue: str, calls: BlockingCalls
+) -> None:
+    """With the types the route declares."""
+    address = aws_emulator.addresses["http"].removeprefix("http://")
+    target = SqsDelivery(SqsTarget(queue_url=sqs_queue), client=client("sqs", address), calls=calls)
+    attributes = {"price": number("15700"), "location": string("Europe-West")}
+    assert list(await target.deliver([parcel(1, text="{}", attributes=attributes)], ORIGIN)) == [ACCEPTED]
+    (found,) = await sqs_messages(address, sqs_queue)
+    assert found["Body"] == "{}"
+    shown = {
+        name: (attribute["DataType"], attribute["StringValue"])
+        for name, attribute in found["MessageAttributes"].items()
+    }
+    assert shown == {
+        "jms_message_id": ("String", "ID:test-1"),
+        "price": ("Number", "15700"),
+        "location": ("String", "Europe-West"),
+    }
+
+
+async def test_a_queue_that_does_not_exist_is_a_refusal(
+    aws_emulator: RunningPart, sqs_queue: str, calls: BlockingCalls
+) -> None:
+    """With the words of SQS."""
+    address = aws_emulator.addresses["http"].removeprefix("http://")
+    target = SqsDelivery(SqsTarget(queue_url=f"{sqs_queue}-gone"), client=client("sqs", address), calls=calls)
+    (outcome,) = await target.deliver([parcel(1)], ORIGIN)
+    assert isinstance(outcome, Retry)
+    assert outcome.error_class is ErrorClass.REFUSED
+    assert "NonExistentQueue" in outcome.reason
