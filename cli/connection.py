@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 def target_option(service: str, port: int) -> Any:
-    """The option `--target`: declare it with `target: str = target_option("filtering", 50052)`.
+    """The option `--target`, the default of a parameter `target: str`.
 
-    Its default is the variable `PENSTOCK_<SERVICE>_TARGET`, else `port` on this machine.
+    Its own default is the variable `PENSTOCK_<SERVICE>_TARGET`, else `port` on this machine.
     """
     return typer.Option(
         f"127.0.0.1:{port}",
@@ -36,7 +36,7 @@ def target_option(service: str, port: int) -> Any:
 
 
 def tls_ca_option() -> Any:
-    """The option `--tls-ca`: declare it with `tls_ca: Path | None = tls_ca_option()`. Its variable: `PENSTOCK_TLS_CA`."""
+    """The option `--tls-ca` or `PENSTOCK_TLS_CA`, the default of a parameter `tls_ca: Path | None`."""
     return typer.Option(
         None,
         "--tls-ca",

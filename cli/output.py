@@ -39,7 +39,8 @@ def _print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        # The last column is the long one: it folds before the others are cut.
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column != columns[-1])
     for row in rows:
         table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     Console().print(table)

@@ -29,7 +29,7 @@ printf %s "$PASSWORD" | penstock params put /prod/app/password - --secure
 """
 _PAGE = 1000
 
-NAME = typer.Argument(help="Name, e.g. /prod/app/appConfig; name:version or name:label to read.")
+NAME = typer.Argument(help="Name of the parameter, e.g. /prod/app/appConfig.")
 TARGET = target_option("config", 50051)
 TLS_CA = tls_ca_option()
 AS_JSON = typer.Option(False, "--json", help="Print JSON.")
@@ -101,7 +101,7 @@ def put(
 
 @app.command()
 def get(
-    name: Annotated[str, NAME],
+    name: Annotated[str, typer.Argument(help="Name, name:version or name:label.")],
     decrypt: bool = DECRYPT,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
@@ -153,14 +153,12 @@ def list_parameters(
 
     found = with_channel(target, operation, tls_ca=tls_ca)
     rows = [_row(parameter) for parameter in found]
-    print_rows(
-        rows, ("name", "type", "version", "modified_at", "value"), as_json=as_json, empty=f"no parameters below {path}"
-    )
+    print_rows(rows, ("name", "type", "version", "value"), as_json=as_json, empty=f"no parameters below {path}")
 
 
 @app.command()
 def history(
-    name: Annotated[str, typer.Argument(help="Name of the parameter.")],
+    name: Annotated[str, NAME],
     decrypt: bool = DECRYPT,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
@@ -182,7 +180,7 @@ def history(
 
 @app.command()
 def delete(
-    name: Annotated[str, typer.Argument(help="Name of the parameter.")],
+    name: Annotated[str, NAME],
     if_version: Annotated[int | None, typer.Option(min=1, help="Delete only if this version is current.")] = None,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
