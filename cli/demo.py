@@ -84,6 +84,8 @@ async def _tell(names: Sequence[str], home: Path, presenter: _Presenter) -> bool
             ports = free_ports()
             stack = await resources.enter_async_context(EmbeddedStack(home=home, ports=ports, progress=presenter))
             jms = await asyncio.to_thread(find_jms_client, f"tcp://{ports.address('openwire')}", progress=presenter)
+            if jms.runs_source:
+                jms = await asyncio.to_thread(jms.compiled, home / "jms")
             presenter.stack_is_up(stack)
             session = await resources.enter_async_context(open_session(ports, jms))
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -138,13 +138,24 @@ class JmsClient:
     user: str
     password: str = field(repr=False)
     runs_source: bool
+    classes: Path = JMS_CLASSES
     timeout_seconds: float = 300.0
 
     @property
     def description(self) -> str:
         """How the Java client is run, for the screen."""
-        how = "from source" if self.runs_source else "from prebuilt classes"
+        compiled = "from prebuilt classes" if self.classes == JMS_CLASSES else "compiled from source"
+        how = "from source" if self.runs_source else compiled
         return f"{JMS_SOURCE.name} {how}{'' if self.java.has_compiler else ', there is no Java compiler'}, {self.java}"
+
+    def compiled(self, directory: Path) -> "JmsClient":
+        """The same client, its source compiled once into `directory` instead of at every call.
+
+        Raises:
+            JmsError: the source does not compile.
+        """
+        compile_classes(self.java, self.class_path, directory)
+        return replace(self, runs_source=False, classes=directory)
 
     def send(self, destination: str, messages: Sequence[JmsMessage]) -> list[str]:
         """Send in order to a queue, or a topic when it starts with `topic://`; the message ids the broker confirmed.
@@ -176,7 +187,7 @@ class JmsClient:
         program = (
             ("-cp", self.class_path, str(JMS_SOURCE))
             if self.runs_source
-            else ("-cp", f"{self.class_path}{os.pathsep}{JMS_CLASSES}", JMS_SOURCE.stem)
+            else ("-cp", f"{self.class_path}{os.pathsep}{self.classes}", JMS_SOURCE.stem)
         )
         argv = [str(self.java.executable), "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
         argv += [*program, command, _with_failover(self.broker_url), destination, *options]
@@ -198,6 +209,15 @@ class JmsClient:
             confirmed = len(done.stdout.splitlines())
             raise JmsError(f"{where} failed after {confirmed} messages: {_cause(done.stderr)}")
         return done.stdout
+
+
+def compile_classes(java: JavaRuntime, class_path: str, directory: Path) -> None:
+    """Compile the source for Java 17, the oldest that runs the broker. Raises `JmsError` when that fails."""
+    compiler = java.executable.resolve().with_name("javac")
+    command: list[str | Path] = [compiler, "--release", "17", "-cp", class_path, "-d", directory, JMS_SOURCE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise JmsError(f"{compiler}: {done.stderr}")
 
 
 def find_jms_client(

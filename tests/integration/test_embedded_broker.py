@@ -177,14 +177,16 @@ def test_every_kind_of_message_survives_the_jms_round_trip(jms: JmsClient) -> No
     assert (null.kind, null.body) == ("text", None)
 
 
-def test_producer_runs_from_its_java_source(activemq: RunningPart) -> None:
-    """With a JDK no class file is needed: the source is what runs."""
+def test_producer_runs_from_its_java_source(activemq: RunningPart, tmp_path: Path) -> None:
+    """With a JDK no class file is needed: the source is what runs, compiled at every call or once."""
     from_source = find_jms_client(f"tcp://{activemq.addresses['openwire']}")
     if not from_source.java.has_compiler:
         pytest.skip(f"{from_source.java} has no compiler")
     assert "JmsTool.java from source" in from_source.description
+    compiled = from_source.compiled(tmp_path)
+    assert "JmsTool.java compiled from source" in compiled.description
     sent = from_source.send("from.source", [JmsMessage(text="x")])
-    assert [message.headers["message-id"] for message in from_source.drain("from.source").messages] == sent
+    assert [message.headers["message-id"] for message in compiled.drain("from.source").messages] == sent
 
 
 def test_wrong_password_is_refused_over_openwire(jms: JmsClient) -> None:

@@ -19,12 +19,11 @@ from deploy.local.home import jar_cache
 from deploy.local.jar_sources import JAR_SOURCES, fetch_from_debian, fetch_with_jgo, fetch_with_maven
 from deploy.local.jars import LOCK_FILE, JarSource, broker_jars, read_lock
 from deploy.local.java import find_java
-from deploy.local.jms import JMS_CLASSES, JmsClient, JmsMessage
+from deploy.local.jms import JMS_CLASSES, JmsClient, JmsMessage, compile_classes
 from deploy.local.part import SilentProgress
 from deploy.local.ports import free_port_numbers
 from deploy.local.relock import relock
 from tests.integration.conftest import running
-from tests.jms.build_classes import compile_classes
 
 downloads = pytest.mark.skipif(
     os.environ.get("PENSTOCK_TEST_DOWNLOADS") != "1",

@@ -4,31 +4,16 @@ Needs a JDK 17 or newer. The classes are committed with the checksum of the sour
 """
 
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 from deploy.local.home import jar_cache
 from deploy.local.jar_sources import JAR_SOURCES
 from deploy.local.jars import broker_jars, sha256_of
-from deploy.local.java import JavaRuntime, find_java
-from deploy.local.jms import JMS_CLASSES, JMS_SOURCE
+from deploy.local.java import find_java
+from deploy.local.jms import JMS_CLASSES, JMS_SOURCE, compile_classes
 from deploy.local.part import PartError, SilentProgress
 
 SOURCE_CHECKSUM = JMS_CLASSES / "JmsTool.java.sha256"
-
-
-def compile_classes(java: JavaRuntime, class_path: str, directory: Path) -> None:
-    """Compile the source into `directory` for Java 17, the oldest that runs the broker. Raises PartError on failure."""
-    compiler = java.executable.resolve().with_name("javac")
-    done = subprocess.run(
-        [compiler, "--release", "17", "-cp", class_path, "-d", directory, JMS_SOURCE],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise PartError(f"{compiler}: {done.stderr}")
 
 
 def main() -> None:
