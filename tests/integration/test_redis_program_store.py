@@ -1,0 +1,101 @@
+"""Programs in a real Valkey: the contract, and what happens when the server goes away."""
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from services.runtime.errors import InternalError, UnavailableError
+from services.tracking.program import Program
+from services.tracking.program_store import ProgramStore
+from services.tracking.redis_store import RedisProgramStore
+from tests.contracts.program_store import ProgramStoreContract, watching
+from tests.integration.conftest import describe_valkey, running
+from tests.integration.parts import RunningPart
+
+
+@asynccontextmanager
+async def store_on(part: RunningPart, *, prefix: str = "") -> AsyncIterator[RedisProgramStore]:
+    url = f"redis://{part.addresses['redis']}/0"
+    store = RedisProgramStore(url, prefix=prefix or f"test-{uuid4().hex}", timeout=0.5, heartbeat=0.05)
+    yield store
+    await store.close()
+
+
+class TestRedisProgramStore(ProgramStoreContract):
+    """The contract on a server."""
+
+    @pytest.fixture
+    async def store(self, valkey: RunningPart) -> AsyncIterator[ProgramStore]:
+        async with store_on(valkey) as store:
+            yield store
+
+
+async def test_two_processes_share_programs_but_not_those_of_another_prefix(valkey: RunningPart) -> None:
+    """Several suites may use one server."""
+    async with store_on(valkey, prefix="one") as first, store_on(valkey, prefix="one") as second:
+        await first.put(Program(program_id="p"))
+        assert set(await second.get_many(["p"])) == {"p"}
+        async with store_on(valkey) as other:
+            assert await other.get_many(["p"]) == {}
+            assert await other.list_after("", 10) == []
+
+
+async def test_a_killed_server_is_told_and_followed_again(tmp_path: Path) -> None:
+    """Programs are still there; changes are heard again without anybody's help."""
+    async with running(describe_valkey, tmp_path) as server, store_on(server) as store, watching(store) as witness:
+        await store.put(Program(program_id="p"))
+        assert await witness.hears() == "p"
+        await server.kill()
+        assert await witness.hears() == "lost"
+        with pytest.raises(UnavailableError, match="the program store is away") as caught:
+            await store.get_many(["p"])
+        assert caught.value.metadata == {"dependency": "redis"}
+        for refused in (store.put(Program(program_id="q")), store.delete("p")):
+            with pytest.raises(UnavailableError):
+                await refused
+        await server.start()
+        heard = "lost"
+        while heard == "lost":
+            heard = await witness.hears()
+        assert heard == "connected"
+        await store.put(Program(program_id="q"))
+        assert await witness.hears() == "q"
+        assert set(await store.get_many(["p", "q"])) == {"p", "q"}
+
+
+async def test_a_server_that_hangs_counts_as_away(tmp_path: Path) -> None:
+    """Its connection stays open: only a heartbeat without answer tells."""
+    async with running(describe_valkey, tmp_path) as server, store_on(server) as store, watching(store) as witness:
+        server._supervisor.kill("valkey", signal.SIGSTOP)
+        try:
+            assert await witness.hears() == "lost"
+            with pytest.raises(UnavailableError):
+                await store.get_many(["p"])
+        finally:
+            server._supervisor.kill("valkey", signal.SIGCONT)
+        heard = "lost"
+        while heard == "lost":
+            heard = await witness.hears()
+        assert heard == "connected"
+
+
+async def test_a_refused_login_is_away_and_its_password_stays_secret(valkey: RunningPart) -> None:
+    """The reason names the refusal."""
+    store = RedisProgramStore(f"redis://nobody:hunter2@{valkey.addresses['redis']}/0")
+    with pytest.raises(UnavailableError) as caught:
+        await store.get_many(["p"])
+    assert "hunter2" not in str(caught.value)
+    assert "username-password pair" in str(caught.value)
+    await store.close()
+
+
+async def test_a_value_that_is_no_program_is_an_error_and_not_an_absence(valkey: RunningPart) -> None:
+    """Somebody wrote into our keys: the message names the program."""
+    async with store_on(valkey) as store:
+        await store._redis.set(f"{store._program_key}p", b"\xff\xff")
+        with pytest.raises(InternalError, match="the stored program p is not a serialized Program"):
+            await store.get_many(["p"])
