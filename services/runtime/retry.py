@@ -1,15 +1,8 @@
-"""Waiting before the next attempt: a pure back-off and the one loop that uses it."""
+"""How long to wait before the next attempt."""
 
-import asyncio
 import random as _random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
-
-from services.runtime.errors import DeadlineExceededError, PenstockError, RetryableError
-
-T = TypeVar("T")
-_TRANSIENT: tuple[type[PenstockError], ...] = (RetryableError, DeadlineExceededError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,29 +30,3 @@ class Backoff:
         except OverflowError:
             full = self.maximum
         return full * (1 - self.jitter * random())
-
-
-async def retry_async(
-    operation: Callable[[], Awaitable[T]],
-    *,
-    backoff: Backoff,
-    attempts: int,
-    retry_on: tuple[type[Exception], ...] = _TRANSIENT,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    random: Callable[[], float] = _random.random,
-    on_retry: Callable[[int, Exception, float], None] = lambda _attempt, _error, _wait: None,
-) -> T:
-    """The result of `operation`, tried up to `attempts` times; the last error is raised as it came.
-
-    Only `retry_on` is retried, by default what may pass by itself. A `retry_after` of the error lengthens the wait.
-    `on_retry` hears of each failure that is followed by another attempt: its number, the error, the wait in seconds.
-    """
-    for attempt in range(1, attempts):
-        try:
-            return await operation()
-        except retry_on as error:
-            advised = error.retry_after if isinstance(error, RetryableError) else None
-            wait = max(backoff.delay(attempt, random), advised or 0.0)
-            on_retry(attempt, error, wait)
-            await sleep(wait)
-    return await operation()
