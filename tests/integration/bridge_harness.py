@@ -231,10 +231,21 @@ async def running_bridge(settings: BridgeSettings) -> AsyncIterator[RunningBridg
                 await bridge.stop()
 
 
+def process_settings(activemq: RunningPart, valkey: RunningPart) -> dict[str, str]:
+    """Settings of a bridge in a process of its own, for the parts that run."""
+    return {
+        "broker_urls": f"stomp://{activemq.addresses['stomp']}",
+        "redis_url": f"redis://{valkey.addresses['redis']}/0",
+    }
+
+
 class BridgeProcess:
     """`python -m broker_bridge` as a child, told its routes by a config service of the test."""
 
-    def __init__(self, settings: Mapping[str, str], config: FakeConfig, log: Path) -> None:
+    def __init__(
+        self, settings: Mapping[str, str], config: FakeConfig, log: Path, *, module: str = "broker_bridge"
+    ) -> None:
+        self._module = module
         (self.port,) = free_port_numbers(1)
         self._settings = settings
         self._config = config
@@ -246,7 +257,7 @@ class BridgeProcess:
         return f"127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Starts it; use `active` to wait until it works."""
+        """Starts it, without waiting until it works."""
         variables = {
             "PORT": str(self.port),
             "METRICS_PORT": "0",
@@ -257,24 +268,17 @@ class BridgeProcess:
         environment = {**os.environ, **{f"PENSTOCK_BRIDGE_{name}": value for name, value in variables.items()}}
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "broker_bridge", cwd=REPOSITORY, env=environment, stderr=log, stdout=log
+                sys.executable, "-m", self._module, cwd=REPOSITORY, env=environment, stderr=log, stdout=log
             )
 
-    async def active(self, route: str) -> None:
-        """Waits until the broker has confirmed a route's subscription."""
-
-        async def is_active() -> bool:
-            async with open_channel(self.address) as channel:
-                try:
-                    response = await BridgeServiceStub(channel).ListRoutes(bridge_service_pb2.ListRoutesRequest())
-                except grpc.aio.AioRpcError:
-                    return False
-            return any(
-                state.route.name == route and state.status == bridge_service_pb2.ROUTE_STATUS_ACTIVE
-                for state in response.routes
-            )
-
-        await eventually(is_active, f"route {route} active")
+    async def stats(self, route: str) -> bridge_service_pb2.RouteStats | None:
+        """What happened on a route; None while nobody answers."""
+        async with open_channel(self.address) as channel:
+            try:
+                response = await BridgeServiceStub(channel).GetStats(bridge_service_pb2.GetStatsRequest())
+            except grpc.aio.AioRpcError:
+                return None
+        return next((stats for stats in response.routes if stats.route == route), None)
 
     async def kill(self) -> None:
         """Kill -9."""

@@ -1,0 +1,29 @@
+"""`python -m tests.integration.early_ack_bridge`: a bridge with the mistake that loses messages, for the control test.
+
+It acknowledges what it takes before it delivers it. A restart test that does not notice proves nothing.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import broker_bridge.bridge
+from broker_bridge.__main__ import main
+from broker_bridge.pump import Pump
+from broker_bridge.settlement import Entry
+from services.runtime.server import run
+
+
+class EarlyAckPump(Pump):
+    """Settles first, delivers afterwards."""
+
+    async def _deliver(self, entries: Sequence[Entry]) -> None:
+        super()._settle(entries)
+        await super()._deliver(entries)
+
+    def _settle(self, entries: Sequence[Entry]) -> None:
+        """Done before."""
+
+
+if __name__ == "__main__":
+    vars(broker_bridge.bridge)["Pump"] = EarlyAckPump
+    sys.exit(run(main))
