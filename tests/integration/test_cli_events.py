@@ -14,8 +14,7 @@ from penstock.tracking.v1.tracking_event_pb2 import EVENT_TYPE_IMPRESSION, Track
 from tests.integration.parts import RunningPart
 from tests.integration.test_persistence_service import client, service
 
-PROGRAM = "import typer; from cli import events; app = typer.Typer(); events.register(app); app()"
-COMMAND = (sys.executable, "-c", PROGRAM, "events")
+COMMAND = (sys.executable, "-m", "cli", "events")
 
 
 @pytest.fixture(scope="module")
