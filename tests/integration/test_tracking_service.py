@@ -275,7 +275,8 @@ async def storm(where: Intake, acknowledged: set[str], name: str) -> AsyncIterat
     async def send(sender: int) -> None:
         number = 0
         while True:
-            batch = events(f"{name}-{sender}-{number}", 50)
+            # Large events: more of what a wrong intake would confirm too early is still on its way to the file.
+            batch = events(f"{name}-{sender}-{number}", 50, size=2000)
             outcomes = await where.track(*batch)
             assert set(outcomes) <= {"ACCEPTED", "UNVERIFIED"}
             acknowledged.update(one.message_id for one in batch)
