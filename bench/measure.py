@@ -101,19 +101,20 @@ async def compare(
     ours: Side,
     peer: Side,
     rounds: int = ROUNDS,
+    warm_ups: int = 1,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Comparison:
-    """Run both sides in alternation; who begins changes every round, and a first round warms both up uncounted."""
+    """Run both sides in alternation; who begins changes every round. Warm-up rounds are not counted."""
     if rounds < MIN_ROUNDS:
         raise ValueError(f"{rounds} rounds tell nothing; at least {MIN_ROUNDS} are needed")
     samples: dict[str, list[Sample]] = {"ours": [], "peer": []}
-    for number in range(rounds + 1):
+    for number in range(1 - warm_ups, rounds + 1):
         order = (("ours", ours), ("peer", peer)) if number % 2 else (("peer", peer), ("ours", ours))
         for name, side in order:
             sample = await side()
-            if number:
+            if number > 0:
                 samples[name].append(sample)
-            label = f"round {number} of {rounds}" if number else "warm-up"
+            label = f"round {number} of {rounds}" if number > 0 else "warm-up"
             progress(f"{subject.key}: {label}, {name} {sample.rate:,.0f} {subject.unit}")
     return Comparison(subject=subject, ours=samples["ours"], peer=samples["peer"])
 
@@ -170,7 +171,8 @@ class Machine:
             "python": platform.python_version(),
             "load_before": round(self._load_before, 2),
             "load_after": round(self._load_after, 2),
-            "others_share": round(max(busy - own, 0.0) / (self._elapsed * cpus), 2),
+            # The clocks tick every 10 ms: over a short time the difference may leave 0 to 1.
+            "others_share": round(min(max((busy - own) / (self._elapsed * cpus), 0.0), 1.0), 2),
         }
 
 

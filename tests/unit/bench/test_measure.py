@@ -38,6 +38,19 @@ async def test_the_first_round_warms_up_and_does_not_count() -> None:
     assert comparison.ratios == pytest.approx([0.5] * 5)
 
 
+async def test_more_rounds_may_warm_up() -> None:
+    """As many as asked for, all of them uncounted."""
+    order: list[str] = []
+
+    async def side() -> Sample:
+        order.append("ran")
+        return sample(1.0)
+
+    comparison = await compare(SUBJECT, ours=side, peer=side, rounds=5, warm_ups=3)
+    assert len(order) == 16
+    assert len(comparison.ours) == len(comparison.peer) == 5
+
+
 async def test_the_ratio_is_the_median_of_the_rounds() -> None:
     """A disturbed round moves it little, whichever side it hit."""
     comparison, _ = await measured(iter([0.0001, 6.0, 6.0, 6.0, 0.6, 60.0]), cycle([10.0]))
