@@ -10,15 +10,13 @@ from prometheus_client import REGISTRY
 
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
-from services.runtime.settings import parse_command_line
 from services.tracking import delivery, servicer
 from services.tracking.assembly import TrackingParts
 from services.tracking.metrics import TrackingMetrics
 from services.tracking.settings import TrackingSettings
 
 
-async def main() -> None:
-    settings = parse_command_line(TrackingSettings, prog="services.tracking", description="Intake of tracking events.")
+async def main(settings: TrackingSettings) -> None:
     health = HealthBoard()
     async with AsyncExitStack() as stack:
         parts = TrackingParts.open(settings, health, stack)
@@ -31,7 +29,6 @@ async def main() -> None:
 
         await serve(
             settings=settings,
-            name="tracking",
             register=register,
             health=health,
             tasks=parts.tasks,
@@ -40,4 +37,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    description = "Intake of tracking events."
+    sys.exit(run(main, TrackingSettings, prog="python -m services.tracking", description=description))

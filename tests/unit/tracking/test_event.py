@@ -12,10 +12,10 @@ from services.tracking.event import MAX_EVENT_BYTES, event_fault, needs_check, p
 
 FAULTY = [
     (TrackingEvent(message_id="m" * 101), "message_id 'mmmm", "101 characters; the limit is 100"),
-    (TrackingEvent(checksum="c" * 257), "checksum", "257 characters; the limit is 256"),
-    (TrackingEvent(cookie_id="c" * 257), "cookie_id", "the limit is 256"),
-    (TrackingEvent(click_id="c" * 257), "click_id", "the limit is 256"),
-    (TrackingEvent(transaction_id="c" * 257), "transaction_id", "the limit is 256"),
+    (TrackingEvent(checksum="c" * 513), "checksum", "513 characters; the limit is 512"),
+    (TrackingEvent(cookie_id="c" * 513), "cookie_id", "the limit is 512"),
+    (TrackingEvent(click_id="c" * 513), "click_id", "the limit is 512"),
+    (TrackingEvent(transaction_id="c" * 513), "transaction_id", "the limit is 512"),
     (TrackingEvent(user_agent="Mozilla" * 500), "user_agent 'Mozilla", "3500 characters; the limit is 2048"),
     (TrackingEvent(attributes={str(n): "" for n in range(51)}), "attributes", "51 entries; the limit is 50"),
     (TrackingEvent(attributes={"k" * 129: "v"}), "attributes", "keys have 1 to 128 characters"),
@@ -44,7 +44,7 @@ def test_an_event_at_its_limits_has_no_fault() -> None:
     event = TrackingEvent(
         program_id="p",
         message_id="é" * 100,
-        checksum="é" * 256,
+        checksum="é" * 512,
         user_agent="é" * 2048,
         occurred_at=Timestamp(seconds=0),
         sent_at=Timestamp(seconds=4_102_444_799, nanos=999_999_999),
@@ -66,7 +66,7 @@ def test_unknown_fields_do_not_make_an_event_boundless() -> None:
         TrackingEvent,
         message_id=st.text(max_size=120),
         program_id=st.text(max_size=10),
-        checksum=st.text(max_size=300),
+        checksum=st.text(max_size=600),
         attributes=st.dictionaries(st.text(max_size=140), st.text(max_size=10), max_size=3),
         occurred_at=st.none() | st.builds(Timestamp, seconds=st.integers(-10, 10)),
     )

@@ -32,7 +32,7 @@ def test_a_program_survives_the_round_trip_through_its_message() -> None:
 def test_every_faulty_field_is_reported() -> None:
     """Three faults, three violations with their paths."""
     message = program_pb2.Program(
-        program_id="no spaces", name="n" * 300, valid_from=at(20), valid_until=at(10), customer_name="ok"
+        program_id="no spaces", name="n" * 513, valid_from=at(20), valid_until=at(10), customer_name="ok"
     )
     with pytest.raises(InvalidArgumentError) as caught:
         Program.from_proto(message)
