@@ -1,5 +1,6 @@
 """The HTTP server: granian inside this process and on its event loop, so that HTTP and gRPC share one intake."""
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class HttpServer:
     ) -> None:
         _require_free(host, port)
         self._stopping = False
+        self._ended = asyncio.Event()
         tls: dict[str, Any] = {"ssl_cert": tls_cert, "ssl_key": tls_key} if tls_cert and tls_key else {}
         self._server = Server(
             application,
@@ -43,14 +45,18 @@ class HttpServer:
 
     async def run(self) -> None:
         """Serves until `stop`."""
-        await self._server.serve()
+        try:
+            await self._server.serve()
+        finally:
+            self._ended.set()
         if not self._stopping:
             raise RuntimeError("the HTTP server ended by itself")
 
     async def stop(self) -> None:
-        """Takes no more requests; those in progress are answered."""
+        """Takes no more requests and returns when those in progress are answered."""
         self._stopping = True
         self._server.stop()  # type: ignore[no-untyped-call]
+        await self._ended.wait()
 
 
 def _require_free(host: str, port: int) -> None:

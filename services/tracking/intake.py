@@ -97,6 +97,7 @@ class Intake:
         self._window = window
         self._now = now
         self._new_id = new_id
+        self._received = TrackingEvent()
         self.counts: dict[Outcome, int] = dict.fromkeys(DECISIONS, 0)
         """Events decided so far, by outcome."""
 
@@ -128,9 +129,11 @@ class Intake:
         faults = {program_id: fault for program_id in program_ids if (fault := program_id_fault(program_id))}
         found = await self._programs.find(program_ids - faults.keys())
         now = self._now()
-        received = TrackingEvent(received_at=timestamp(now), source=source)
+        received = self._received
+        received.source = source
+        moment = timestamp(now)
         # Merged with a time the client may have sent there, a zero would leave the client's nanoseconds.
-        received.received_at.nanos |= 1
+        received.received_at.seconds, received.received_at.nanos = moment.seconds, moment.nanos | 1
         stamp = received.SerializeToString()
         verdicts = {program_id: _verdict(program_id, finding, now, stamp) for program_id, finding in found.items()}
         for program_id, fault in faults.items():

@@ -1,0 +1,103 @@
+"""`penstock track` and `penstock programs` as a user runs them, against an intake of its own."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.parts import RunningPart
+from tests.integration.tracking_harness import NOWHERE, Intake, intake
+
+
+@pytest.fixture(scope="module")
+async def where(valkey: RunningPart, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Intake]:
+    directory = tmp_path_factory.mktemp("cli-tracking")
+    async with intake(directory, redis=valkey.addresses["redis"], redis_prefix="cli") as running_intake:
+        yield running_intake
+
+
+async def penstock(*arguments: str, target: str, stdin: str = "") -> tuple[int | None, str, str]:
+    """Exit code, output and error output."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cli",
+        *arguments,
+        "--target",
+        target,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate(stdin.encode())
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_a_program_from_put_to_delete(where: Intake) -> None:
+    """Put, list, track, off, track, get, delete, delete again."""
+
+    async def run(*arguments: str) -> tuple[int | None, str]:
+        code, output, _ = await penstock(*arguments, target=where.address)
+        return code, output
+
+    assert await run("programs", "put", "spring", "--name", "Spring sale", "--valid-until", "2099-01-01") == (
+        0,
+        "program spring version 1 accepts events\n",
+    )
+    code, listed = await run("programs", "list")
+    assert (code, "spring\tSpring sale\tTrue\t\t2099-01-01T00:00:00Z" in listed) == (0, True)
+    assert await run("track", "spring", "--message-id", "m-1", "-a", "utm=7") == (0, "ACCEPTED\tm-1\t\n")
+    code, output = await run("track", "spring", "--message-id", "m-1", "--json")
+    assert (code, json.loads(output)[0]["outcome"]) == (0, "DUPLICATE")
+    assert await run("programs", "off", "spring") == (0, "program spring version 2 refuses events\n")
+    code, output = await run("track", "spring")
+    assert (code, output.split("\t")[0]) == (1, "EXPIRED_PROGRAM")
+    code, output = await run("programs", "get", "spring")
+    assert (code, json.loads(output)["enabled"]) == (0, False)
+    assert await run("programs", "delete", "spring") == (0, "deleted spring\n")
+    assert await run("programs", "delete", "spring") == (1, "")
+
+
+async def test_events_from_standard_input_get_a_line_each(where: Intake) -> None:
+    """Exit code 1 when one of them was not stored."""
+    await where.put_program("piped")
+    lines = '{"program_id": "piped", "message_id": "a"}\n\n{"programId": "nosuch", "messageId": "b"}\n'
+    code, output, _ = await penstock("track", "--file", "-", target=where.address, stdin=lines)
+    assert code == 1
+    assert [line.split("\t")[:2] for line in output.splitlines()] == [["ACCEPTED", "a"], ["UNKNOWN_PROGRAM", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (("track",), "", "give either a program id or --file"),
+        (("track", "p", "--type", "nosuch"), "", "event_type"),
+        (("track", "p", "-a", "novalue"), "", "write NAME=VALUE"),
+        (("track", "--file", "-"), "{}\n{", "line 2 of - is not JSON"),
+        (("track", "--file", "-"), '{"program": "p"}', "line 1 of - is not a tracking event"),
+        (("track", "--file", "nosuch.jsonl"), "", "cannot read nosuch.jsonl"),
+        (("programs", "put", "p", "--valid-from", "soon"), "", "is not a time in ISO 8601"),
+    ],
+)
+async def test_wrong_usage_is_told_before_anything_is_sent(arguments: tuple[str, ...], stdin: str, said: str) -> None:
+    """Exit code 2."""
+    code, _, errors = await penstock(*arguments, target=NOWHERE, stdin=stdin)
+    assert code == 2
+    assert said in errors
+
+
+async def test_a_faulty_program_is_refused_with_every_fault(where: Intake) -> None:
+    """Exit code 1."""
+    code, _, errors = await penstock("programs", "put", "a b", "--name", "n" * 600, target=where.address)
+    assert code == 1
+    assert "program_id 'a b'" in errors
+    assert "name has 600 characters" in errors
+
+
+async def test_an_absent_intake_has_its_own_exit_code() -> None:
+    """3, and what to do."""
+    code, _, errors = await penstock("programs", "list", target=NOWHERE)
+    assert code == 3
+    assert "is it running?" in errors
