@@ -15,13 +15,10 @@ from services.runtime.health import HealthBoard
 from services.runtime.parameter_client import IDEMPOTENT_METHODS
 from services.runtime.remote_config import ParameterWatcher
 from services.runtime.server import run, serve
-from services.runtime.settings import parse_command_line
 
 
-async def main() -> None:
+async def main(settings: BridgeSettings) -> None:
     """Serves until told to stop."""
-    description = "From ActiveMQ to gRPC services, AWS Lambda and SQS."
-    settings = parse_command_line(BridgeSettings, prog="python -m broker_bridge", description=description)
     health = HealthBoard()
     config = open_channel(settings.config_target, idempotent=IDEMPOTENT_METHODS)
     async with config, open_parts(settings, health) as parts:
@@ -37,7 +34,6 @@ async def main() -> None:
         )
         await serve(
             settings=settings,
-            name="bridge",
             register=BridgeServicer(bridge, parts=parts, health=health).register,
             health=health,
             tasks=[watcher.run],
@@ -46,4 +42,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    description = "From ActiveMQ to gRPC services, AWS Lambda and SQS."
+    sys.exit(run(main, BridgeSettings, prog="python -m broker_bridge", description=description))

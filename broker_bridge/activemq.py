@@ -10,9 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import queue
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,15 +27,14 @@ from stomp.utils import Frame
 
 from broker_bridge.broker import BrokerAddress, ConnectFailedError, ConnectionLostError, Handler, Login, RefusedError
 from broker_bridge.frame_reader import FrameReader
+from broker_bridge.frame_writer import FrameWriter, WriterFullError
 from broker_bridge.frames import encode_frame
 
 _HEART_BEAT_SECONDS = 10.0
 _SILENCE_SECONDS = 2.5 * _HEART_BEAT_SECONDS  # time for the peer's beat to be late
 _ANSWER_SECONDS = 15.0
 _CLOSE_SECONDS = 2.0
-_QUEUED_WRITES = 10_000
 _RECEIVE_BYTES = 64 * 1024
-_JOINED_BYTES = 256 * 1024
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 
 
@@ -156,8 +153,7 @@ class ActiveMqConnection:
         self._answer_seconds = answer_seconds
         self._connected: asyncio.Future[None] = loop.create_future()
         self._answers: dict[str, asyncio.Future[None]] = {}
-        self._writes: queue.Queue[bytes | None] = queue.Queue(_QUEUED_WRITES)
-        self._written_at = time.monotonic()
+        self._writer: FrameWriter | None = None
         self._last_error: tuple[float, str] = (0.0, "")
         hand_over = _HandOver(loop, self._deliver)
         self._transport = _Transport(address, hand_over, timeout=answer_seconds)
@@ -186,16 +182,20 @@ class ActiveMqConnection:
             self._end(str(error))
         if self.ended.done():
             raise ConnectFailedError(f"cannot connect to {self.address}: {self.ended.result()}")
-        threading.Thread(target=self._write_loop, name=f"stomp-writer-{self.address}", daemon=True).start()
+        if self._transport.kept_socket is None:
+            raise ConnectFailedError(f"cannot connect to {self.address}: the socket is gone")
+        name = f"stomp-writer-{self.address}"
+        # The reader sees the end of the connection and reports it.
+        self._writer = FrameWriter(self._transport.kept_socket, name=name, failed=self._transport.shut_down)
         self._watch = asyncio.ensure_future(self._watch_silence())
 
     def write(self, frames: bytes) -> None:
-        if self.ended.done():
-            raise ConnectionLostError(self.ended.result())
+        if self._writer is None or self.ended.done():
+            raise ConnectionLostError(self.ended.result() if self.ended.done() else "not connected yet")
         try:
-            self._writes.put_nowait(frames)
-        except queue.Full:
-            self.abort(f"{self.address} has stopped reading: {_QUEUED_WRITES} writes are waiting")
+            self._writer.put(frames)
+        except WriterFullError as error:
+            self.abort(f"{self.address} has stopped reading: {error}")
             raise ConnectionLostError(self.ended.result()) from None
 
     async def request(self, frames: bytes, receipt: str) -> None:
@@ -227,8 +227,8 @@ class ActiveMqConnection:
         if self.ended.done():
             return
         self.ended.set_result(reason)
-        with contextlib.suppress(queue.Full):
-            self._writes.put_nowait(None)
+        if self._writer is not None:
+            self._writer.end()
         if self._watch is not None:
             self._watch.cancel()
         for waiting in (self._connected, *self._answers.values()):
@@ -285,30 +285,6 @@ class ActiveMqConnection:
         elif not answer.done():
             answer.set_exception(RefusedError(f"{self.address}: {reason}"))
 
-    def _write_loop(self) -> None:
-        """The writer thread: joins what is queued into few writes."""
-        while (frames := self._writes.get()) is not None:
-            parts, size, last = [frames], len(frames), False
-            while size < _JOINED_BYTES and not self._writes.empty():
-                more = self._writes.get()
-                if more is None:
-                    last = True
-                    break
-                parts.append(more)
-                size += len(more)
-            try:
-                kept = self._transport.kept_socket
-                if kept is None:
-                    return
-                kept.sendall(b"".join(parts))
-            except OSError:
-                # The reader sees the same and reports it.
-                self._transport.shut_down()
-                return
-            self._written_at = time.monotonic()
-            if last:
-                return
-
     async def _watch_silence(self) -> None:
         """Own heart-beats, judged on bytes: stomp.py's would wait behind a blocked write."""
         while True:
@@ -317,7 +293,7 @@ class ActiveMqConnection:
             if now - self._transport.heard_at > _SILENCE_SECONDS:
                 self._end(f"{self.address} was silent for {_SILENCE_SECONDS:g} s")
                 return
-            if now - self._written_at >= _HEART_BEAT_SECONDS / 2:
+            if self._writer is not None and now - self._writer.written_at >= _HEART_BEAT_SECONDS / 2:
                 with contextlib.suppress(ConnectionLostError):
                     self.write(b"\n")
 

@@ -88,6 +88,7 @@ class _Runner:
         self._wanted = route
         if route is not None:
             self.state.route, self.state.document, self.state.fault = route, document, ""
+            self.state.status, self.state.detail = RouteStatus.CONNECTING, "changing"
         self._changed.set()
         if self._task is None and route is not None:
             self._task = asyncio.ensure_future(self._run())

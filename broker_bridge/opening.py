@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from broker_bridge.activemq import ActiveMq
@@ -78,7 +78,11 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
         keep_seconds=settings.dedup_keep_seconds,
         timeout=settings.redis_timeout_seconds,
     )
-    async with open_channel(settings.filtering_target) as filtering:
+    async with AsyncExitStack() as closing:
+        closing.callback(calls.close)
+        closing.push_async_callback(store.close)
+        closing.push_async_callback(targets.close)
+        filtering = await closing.enter_async_context(open_channel(settings.filtering_target))
         yield Parts(
             connect=ActiveMq(settings.login(), answer_seconds=settings.broker_answer_seconds),
             addresses=settings.addresses(),
@@ -88,9 +92,6 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
             clock=Clock(monotonic=time.monotonic, wall=_milliseconds, random=random.random),
             drain_seconds=settings.drain_seconds * 0.8,
         )
-    await targets.close()
-    await store.close()
-    calls.close()
 
 
 def _milliseconds() -> int:

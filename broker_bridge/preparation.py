@@ -4,12 +4,11 @@ import json
 import re
 from decimal import Decimal
 
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
 from penstock.bridge.v1 import route_pb2
 
 from broker_bridge.message import Message, MessageKind, TextError
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
+from broker_bridge.protobuf_types import fault_of
 from broker_bridge.routes import Route
 
 # The number grammar of JSON (RFC 8259 section 6), which filtering and SQS read too.
@@ -77,7 +76,9 @@ def _body(message: Message, route: Route) -> str | None:
             )
         return "" if route.body_format in (route_pb2.BODY_FORMAT_TEXT, route_pb2.BODY_FORMAT_AUTO) else None
     if route.body_format == route_pb2.BODY_FORMAT_PROTOBUF:
-        _check_protobuf(message.body, route.protobuf_type)
+        fault = fault_of(message.body, route.protobuf_type)
+        if fault:
+            raise PoisonError(fault)
         return None
     if message.kind is MessageKind.BYTES and route.body_format == route_pb2.BODY_FORMAT_AUTO:
         return None
@@ -99,11 +100,3 @@ def _check_json(text: str) -> None:
         raise PoisonError(f"the body is not JSON: {error}") from None
     except RecursionError:
         raise PoisonError("the body is not JSON this bridge reads: nested too deeply") from None
-
-
-def _check_protobuf(body: bytes, type_name: str) -> None:
-    message_class = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(type_name))
-    try:
-        message_class.FromString(body)
-    except DecodeError as error:
-        raise PoisonError(f"the body is not a {type_name}: {error}") from None

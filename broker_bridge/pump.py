@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from broker_bridge.acknowledger import Acknowledger
 from broker_bridge.broker import BrokerError
 from broker_bridge.dead_letters import DeadLetter
 from broker_bridge.dedup import Busy, Claimed, Dedup, Done
@@ -98,11 +99,11 @@ class Pump:
         self._dedup = dedup
         self._clock = clock
         self._ledger = Ledger()
+        self._acks = Acknowledger(self._ledger, broker.acknowledge, clock.monotonic)
         self._inbox = Inbox(route.batch)
         self._waiting = RetryQueue(self._inbox.put, clock.monotonic)
         # Decided, but the broker did not take them yet; kept over reconnections for their reasons.
         self._unburied: dict[str, DeadLetter] = {}
-        self._ack_timer: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
         self._log = structlog.get_logger("pump").bind(route=route.name)
 
@@ -125,12 +126,11 @@ class Pump:
             if entry is not None:
                 entries.append(entry)
         self._inbox.put(entries)
-        self._send_acks()
+        self._acks.send_due()
 
     def confirmed(self, receipt: str) -> None:
         """The broker confirmed ACKs."""
-        self.stats.settled += len(self._ledger.confirm(receipt))
-        self._send_acks()
+        self.stats.settled += self._acks.confirm(receipt)
         self._tell_quiet()
 
     def snapshot(self) -> Snapshot:
@@ -156,7 +156,7 @@ class Pump:
         """Begins no delivery any more, and returns when those that run are settled and confirmed."""
         self._inbox.close()
         self._waiting.clear()
-        self._send_acks()
+        self._acks.send_due()
         while not self._ledger.idle():
             self._quiet.clear()
             await self._quiet.wait()
@@ -294,6 +294,8 @@ class Pump:
             self._hold([entry], _BURY_PAUSE_SECONDS)
             return
         self._unburied.pop(entry.key, None)
+        # When it is replayed it is a new message. Noted before the ledger is told, so that a drain waits for it.
+        await self._dedup.forget([entry.key])
         self._ledger.forget(entry)
         self.stats.dead_lettered += 1
         self.stats.settled += 1
@@ -305,25 +307,11 @@ class Pump:
             error_class=letter.error_class.value,
             attempts=letter.attempts,
         )
-        await self._dedup.forget([entry.key])
 
     # Settlement and waiting.
 
     def _settle(self, entries: Sequence[Entry]) -> None:
-        self.stats.dropped_acks += self._ledger.settle(entries, now=self._clock.monotonic())
-        self._send_acks()
-
-    def _send_acks(self) -> None:
-        batch = self._ledger.acks_due(now=self._clock.monotonic())
-        if batch is not None:
-            self._broker.acknowledge(batch)
-        elif self._ack_timer is None and (due := self._ledger.next_due()) != float("inf"):
-            delay = max(due - self._clock.monotonic(), 0.001)
-            self._ack_timer = asyncio.get_running_loop().call_later(delay, self._ack_timer_fired)
-
-    def _ack_timer_fired(self) -> None:
-        self._ack_timer = None
-        self._send_acks()
+        self.stats.dropped_acks += self._acks.settle(entries)
 
     def _hold(self, entries: Sequence[Entry], seconds: float) -> None:
         """Tries the messages again later; they stay unacknowledged. Those of a lost connection come by themselves."""

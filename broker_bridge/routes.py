@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from google.protobuf import descriptor_pool, duration_pb2, json_format
+from google.protobuf import duration_pb2, json_format
 from penstock.bridge.v1 import route_pb2
 from penstock.filtering.v1 import message_pb2
 
 from broker_bridge.parcel import AttributeKind
+from broker_bridge.protobuf_types import is_known, known_types
 from broker_bridge.targets import TargetError, TargetSpec, parse_target
 from services.runtime.errors import FieldViolation, InvalidArgumentError
 from services.runtime.retry import Backoff
@@ -217,19 +218,10 @@ def _check_format(document: route_pb2.Route, require: Callable[[object, str, str
         require(not document.protobuf_type, "protobuf_type", "needs body_format BODY_FORMAT_PROTOBUF")
         return
     require(
-        _is_message_type(document.protobuf_type),
+        is_known(document.protobuf_type),
         "protobuf_type",
-        f"{document.protobuf_type!r} is not a protobuf message this bridge knows, "
-        "e.g. penstock.tracking.v1.TrackingEvent",
+        f"{document.protobuf_type!r} is not a message this bridge knows: {', '.join(known_types())}",
     )
-
-
-def _is_message_type(name: str) -> bool:
-    try:
-        descriptor_pool.Default().FindMessageTypeByName(name)
-    except KeyError:
-        return False
-    return True
 
 
 def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...], version: int) -> Route:

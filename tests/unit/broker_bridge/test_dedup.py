@@ -70,7 +70,8 @@ async def test_memory_is_bounded() -> None:
 
 async def test_an_absent_store_is_reported_once_and_left_alone_for_a_while() -> None:
     """And asked again after the pause; its return is reported too."""
-    clock, store, reports = ManualClock(), FailingStore(), []
+    clock, store = ManualClock(), FailingStore()
+    reports: list[str] = []
     guarded = GuardedDedup(store, report=reports.append, pause=5.0, now=clock)
     store.away = True
     await guarded.claim(["a"])

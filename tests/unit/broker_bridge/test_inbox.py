@@ -94,7 +94,8 @@ async def test_a_closed_inbox_gives_nothing_more() -> None:
 
 async def test_entries_are_released_when_their_time_has_come() -> None:
     """Those due together at once, in the order of their times."""
-    clock, released = ManualClock(), []
+    clock = ManualClock()
+    released: list[list[str]] = []
     queue = RetryQueue(lambda due: released.append([item.message.id for item in due]), clock)
     queue.put([entry(1)], 10)
     queue.put([entry(2), entry(3)], 5)
@@ -107,7 +108,8 @@ async def test_entries_are_released_when_their_time_has_come() -> None:
 
 async def test_cleared_entries_are_never_released() -> None:
     """Their connection is gone."""
-    clock, released = ManualClock(), []
+    clock = ManualClock()
+    released: list[Entry] = []
     queue = RetryQueue(released.extend, clock)
     queue.put([entry(1)], 1)
     queue.clear()

@@ -18,6 +18,7 @@ from broker_bridge.filtering import (
 from broker_bridge.parcel import Parcel
 from broker_bridge.pump import MemoryBroker, Pump
 from broker_bridge.routes import Route
+from broker_bridge.settlement import AckBatch
 from broker_bridge.targets import (
     ACCEPTED,
     ErrorClass,
@@ -79,9 +80,10 @@ async def running(
     decide_other: Callable[[Parcel], Outcome] = lambda _parcel: ACCEPTED,
     message_filter: MessageFilter | None = None,
     dedup: Dedup | None = None,
+    broker: MemoryBroker | None = None,
 ) -> AsyncIterator[Rig]:
     places = {TARGET: MemoryTarget(decide), OTHER: MemoryTarget(decide_other)}
-    broker, records, clock = MemoryBroker(), dedup or MemoryDedup(), ManualClock()
+    broker, records, clock = broker or MemoryBroker(), dedup or MemoryDedup(), ManualClock()
     pump = Pump(
         of or route(),
         broker=broker,
@@ -301,7 +303,7 @@ async def test_a_repetition_of_a_delivered_message_is_acknowledged_without_deliv
 
 async def test_done_is_noted_before_the_ack() -> None:
     """Otherwise a crash between the two would deliver the message twice."""
-    order = []
+    order: list[str] = []
 
     class Noting(MemoryDedup):
         async def done(self, keys: Sequence[str]) -> None:
@@ -309,13 +311,11 @@ async def test_done_is_noted_before_the_ack() -> None:
             await super().done(keys)
 
     class Watching(MemoryBroker):
-        def acknowledge(self, batch: object) -> None:
+        def acknowledge(self, batch: AckBatch) -> None:
             order.append("ack")
-            super().acknowledge(batch)  # type: ignore[arg-type]
+            super().acknowledge(batch)
 
-    async with running(dedup=Noting()) as rig:
-        rig.pump._broker = watching = Watching()
-        watching.confirm = rig.pump.confirmed
+    async with running(dedup=Noting(), broker=Watching()) as rig:
         rig.receive(1)
         await rig.settled(1)
         assert order == ["done", "ack"]

@@ -170,7 +170,7 @@ async def test_a_message_frame_that_cannot_be_read_ends_the_connection() -> None
     """It is neither acknowledged nor skipped."""
 
     class Strict(Listener):
-        def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+        def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None:  # noqa: ARG002
             raise KeyError("message-id")
 
     async with running() as rig:

@@ -136,7 +136,7 @@ def test_the_oldest_message_and_idleness_are_known() -> None:
 
 
 class Settlement(RuleBasedStateMachine):
-    """Any order of deliveries, outcomes, receipts and lost connections, against a broker that keeps what is not acked."""
+    """Any order of deliveries, outcomes, receipts and lost connections; the broker keeps what is not acknowledged."""
 
     worked = Bundle("worked")
 
