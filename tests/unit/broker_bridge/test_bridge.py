@@ -1,0 +1,178 @@
+"""The routes in force, and how they change."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from broker_bridge.bridge import Bridge, Parts, RouteStatus
+from broker_bridge.broker import BrokerAddress
+from broker_bridge.dedup import MemoryDedup
+from broker_bridge.filtering import MemoryFilter
+from broker_bridge.routes import InvalidRouteError
+from broker_bridge.stats import BridgeMetrics
+from broker_bridge.targets import MemoryTarget, Targets
+from tests.integration.bridge_harness import stored
+from tests.unit.broker_bridge.builders import ManualClock, frame
+from tests.unit.broker_bridge.fake_broker import FakeBroker
+
+ROUTE: dict[str, object] = {"source": "queue://orders", "targets": [{"grpc": {"address": "127.0.0.1:1"}}]}
+
+
+class Rig:
+    """A bridge on a fake broker."""
+
+    def __init__(self) -> None:
+        self.broker = FakeBroker()
+        self.target = MemoryTarget()
+        self.reports: list[tuple[bool, str]] = []
+        parts = Parts(
+            connect=self.broker,
+            addresses=(BrokerAddress("a", 1),),
+            message_filter=MemoryFilter(lambda _topic, _parcel: []),
+            targets=Targets(lambda _spec: self.target),
+            dedup=lambda _route: MemoryDedup(),
+            clock=ManualClock().clock(),
+            drain_seconds=5.0,
+        )
+        self.bridge = Bridge(parts, report=lambda serving, detail: self.reports.append((serving, detail)))
+
+    def put(self, name: str, route: dict[str, object] | None, version: int = 1) -> None:
+        self.bridge.apply(stored(name, route, version=version))
+
+    async def status(self, name: str, status: RouteStatus) -> None:
+        await until(lambda: any(s.name == name and s.status is status for s in self.bridge.states()))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("never held")
+
+
+async def test_a_stored_route_begins_to_flow() -> None:
+    """And the bridge serves when its subscription is confirmed."""
+    rig = Rig()
+    rig.put("orders", ROUTE)
+    assert rig.reports[-1] == (False, "orders: changing")
+    await rig.status("orders", RouteStatus.ACTIVE)
+    assert rig.reports[-1] == (True, "")
+    await rig.bridge.stop()
+
+
+async def test_a_changed_route_begins_a_new_subscription() -> None:
+    """The old one has ended in order."""
+    rig = Rig()
+    rig.put("orders", ROUTE)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    rig.put("orders", ROUTE | {"prefetch": 5}, version=2)
+    await until(lambda: len(rig.broker.connections) == 2)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    first, second = rig.broker.connections
+    assert first.commands[-1] == "DISCONNECT"
+    assert second.headers("SUBSCRIBE")[0]["activemq.prefetchSize"] == "5"
+    await rig.bridge.stop()
+
+
+async def test_an_invalid_change_leaves_the_route_in_force() -> None:
+    """With its faults in the detail, until a valid one comes."""
+    rig = Rig()
+    rig.put("orders", ROUTE)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    with pytest.raises(InvalidRouteError):
+        rig.put("orders", {"source": "nonsense"}, version=2)
+    (state,) = rig.bridge.states()
+    assert state.status is RouteStatus.ACTIVE
+    assert "nonsense" in state.fault
+    assert rig.reports[-1][0]
+    assert "nonsense" in rig.reports[-1][1]
+    rig.put("orders", ROUTE, version=3)
+    assert not state.fault
+    await rig.bridge.stop()
+
+
+async def test_an_invalid_route_without_an_earlier_one_is_shown_and_stops_nobody_else() -> None:
+    """The bridge goes on serving the others."""
+    rig = Rig()
+    with pytest.raises(InvalidRouteError):
+        rig.put("bad", {"source": "nonsense"})
+    rig.put("good", ROUTE)
+    await rig.status("good", RouteStatus.ACTIVE)
+    bad, _ = rig.bridge.states()
+    assert (bad.status, bad.route) == (RouteStatus.INVALID, None)
+    assert rig.reports[-1][0]
+    assert "nonsense" in rig.reports[-1][1]
+    await rig.bridge.stop()
+
+
+async def test_a_route_whose_subscription_is_refused_is_not_serving() -> None:
+    """The broker's reason is the detail."""
+    rig = Rig()
+    rig.broker.refusals["SUBSCRIBE"] = "not authorized"
+    rig.put("orders", ROUTE)
+    await until(lambda: "not authorized" in rig.reports[-1][1])
+    assert not rig.reports[-1][0]
+    await rig.bridge.stop()
+
+
+async def test_a_paused_route_takes_nothing_and_goes_on_later() -> None:
+    """It has no subscription meanwhile, and does not make the bridge unhealthy."""
+    rig = Rig()
+    rig.put("orders", ROUTE | {"paused": True})
+    await rig.status("orders", RouteStatus.PAUSED)
+    assert rig.broker.connections == []
+    assert rig.reports[-1] == (True, "")
+    rig.put("orders", ROUTE, version=2)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    await rig.bridge.stop()
+
+
+async def test_a_deleted_route_ends() -> None:
+    """With DISCONNECT."""
+    rig = Rig()
+    rig.put("orders", ROUTE)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    rig.put("orders", None)
+    assert rig.bridge.states() == []
+    await until(lambda: rig.broker.connections[0].commands[-1] == "DISCONNECT")
+    rig.put("never there", None)
+
+
+async def test_counts_survive_a_change_of_the_route() -> None:
+    """They are since the start of the bridge, for operators and Prometheus."""
+    rig = Rig()
+    rig.put("orders", ROUTE)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    connection = rig.broker.connections[0]
+    connection.handler.on_messages([frame(1)])
+    await until(lambda: rig.bridge.snapshots()[0].stats.settled == 1)
+    rig.put("orders", ROUTE, version=2)
+    await until(lambda: len(rig.broker.connections) == 2)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    registry = CollectorRegistry()
+    registry.register(BridgeMetrics(rig.bridge.snapshots))
+    shown = generate_latest(registry).decode()
+    assert 'penstock_bridge_settled_total{route="orders"} 1.0' in shown
+    assert 'penstock_bridge_connections_total{route="orders"} 2.0' in shown
+    assert 'penstock_bridge_in_flight{route="orders"} 0.0' in shown
+    await rig.bridge.stop()
+
+
+async def test_after_stop_no_route_begins() -> None:
+    """A late push of the config service changes nothing."""
+    rig = Rig()
+    rig.put("orders", ROUTE)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    await rig.bridge.stop()
+    rig.put("late", ROUTE)
+    assert [state.name for state in rig.bridge.states()] == ["orders"]
+    assert rig.broker.connections[0].commands[-1] == "DISCONNECT"
+
+
+def test_a_stored_change_is_what_the_watcher_tells() -> None:
+    """The helper of these tests writes routes as they are stored."""
+    assert json.loads(stored("orders", ROUTE).value or "") == ROUTE
