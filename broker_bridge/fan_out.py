@@ -8,6 +8,8 @@ from broker_bridge.filtering import Destination
 from broker_bridge.parcel import Parcel
 from broker_bridge.settlement import Entry
 from broker_bridge.targets import Accepted, ErrorClass, Origin, Outcome, Rejected, Retry, Targets
+from broker_bridge.trace import delivery_trace
+from services.runtime.telemetry import current_trace
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +41,9 @@ class FanOut:
         await asyncio.gather(*(self._deliver_to(destination, batch) for destination, batch in batches.items()))
 
     async def _deliver_to(self, destination: Destination, attempts: Sequence[Attempt]) -> None:
-        outcomes = await self._outcomes(destination, [attempt.parcel for attempt in attempts])
+        parcels = [attempt.parcel for attempt in attempts]
+        current_trace.set(delivery_trace(parcels))  # for this delivery alone: it runs as a task of its own
+        outcomes = await self._outcomes(destination, parcels)
         for attempt, outcome in zip(attempts, outcomes, strict=True):
             _note(attempt, destination.name, outcome, shared=len(attempts) > 1)
 

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from broker_bridge.amazon_mq_event import amazon_mq_event, simple_event, to_json
 from broker_bridge.parcel import Parcel
 from broker_bridge.targets import ACCEPTED, ErrorClass, LambdaTarget, Origin, Outcome, Rejected, Retry
+from broker_bridge.trace import client_context
 from services.runtime.aws import BlockingCalls
 
 MAX_EVENT_BYTES = 6_000_000
@@ -71,10 +72,15 @@ class LambdaDelivery:
         if len(payload) > self._limit:
             reason = f"the event has {len(payload)} bytes; Lambda takes {self._limit}"
             return _too_large(reason, shared=shared)
-        kind = "Event" if self._spec.asynchronous else "RequestResponse"
+        # API_Invoke: the client context reaches synchronously invoked functions only.
+        how = (
+            {"InvocationType": "Event"}
+            if self._spec.asynchronous
+            else {"InvocationType": "RequestResponse", "ClientContext": client_context()}
+        )
         try:
             response = await self._calls.run(
-                _invoked, self._client, FunctionName=self._spec.function_name, InvocationType=kind, Payload=payload
+                _invoked, self._client, FunctionName=self._spec.function_name, Payload=payload, **how
             )
         except ClientError as error:
             return _refusal(error, shared=shared)
