@@ -18,11 +18,9 @@ from services.config.store import MemoryStore, ParameterStore
 from services.config.watch import WatchHub
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
-from services.runtime.settings import parse_command_line
 
 
-async def main() -> None:
-    settings = parse_command_line(ConfigSettings, prog="services.config", description="Parameters that push.")
+async def main(settings: ConfigSettings) -> None:
     health = HealthBoard()
     async with AsyncExitStack() as stack:
         store: ParameterStore = MemoryStore(kept_revisions=settings.kept_revisions)
@@ -42,8 +40,8 @@ async def main() -> None:
             return [SERVICE]
 
         work = {"tasks": [store.failed, expiry.run], "before_stop": [hub.close]}
-        await serve(settings=settings, name="config", register=register, health=health, **work)
+        await serve(settings=settings, register=register, health=health, **work)
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run(main, ConfigSettings, prog="python -m services.config", description="Parameters that push."))

@@ -9,20 +9,17 @@ from services.runtime.channel import open_channel
 from services.runtime.health import HealthBoard
 from services.runtime.parameter_client import IDEMPOTENT_METHODS
 from services.runtime.server import run, serve
-from services.runtime.settings import parse_command_line
 
 
-async def main() -> None:
+async def main(settings: FilteringSettings) -> None:
     """Serves until told to stop."""
-    settings = parse_command_line(
-        FilteringSettings, prog="python -m services.filtering", description="Which subscriptions want a message?"
-    )
     health = HealthBoard()
     async with open_channel(settings.config_target, idempotent=IDEMPOTENT_METHODS) as channel:
         store = ConfigSubscriptionStore(channel, snapshot=settings.snapshot, health=health, service_name=SERVICE)
         servicer = FilteringServicer(store, max_subscriptions_per_topic=settings.max_subscriptions_per_topic)
-        await serve(settings=settings, name="filtering", register=servicer.register, health=health, tasks=[store.run])
+        await serve(settings=settings, register=servicer.register, health=health, tasks=[store.run])
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    description = "Which subscriptions want a message?"
+    sys.exit(run(main, FilteringSettings, prog="python -m services.filtering", description=description))

@@ -14,11 +14,9 @@ from services.persistence.sqlite import SqliteEventStore
 from services.persistence.store import EventStore, MemoryEventStore
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
-from services.runtime.settings import parse_command_line
 
 
-async def main() -> None:
-    settings = parse_command_line(PersistenceSettings, prog="services.persistence", description="Events at rest.")
+async def main(settings: PersistenceSettings) -> None:
     health = HealthBoard()
     async with AsyncExitStack() as stack:
         store: EventStore = MemoryEventStore()
@@ -41,8 +39,8 @@ async def main() -> None:
             delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery.DeliveryServicer(recorder), server)
             return servicer.SERVICE, delivery.SERVICE
 
-        await serve(settings=settings, name="persistence", register=register, health=health, tasks=tasks)
+        await serve(settings=settings, register=register, health=health, tasks=tasks)
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run(main, PersistenceSettings, prog="python -m services.persistence", description="Events at rest."))

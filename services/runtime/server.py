@@ -19,7 +19,7 @@ from services.runtime.channel import KEEPALIVE_MILLISECONDS
 from services.runtime.errors import PenstockError
 from services.runtime.health import HealthBoard, HealthServicer
 from services.runtime.interceptors import ServerCalls
-from services.runtime.settings import ServiceSettings, SettingsError
+from services.runtime.settings import S, ServiceSettings, SettingsError, parse_command_line
 from services.runtime.telemetry import configure_logging
 
 Register = Callable[[grpc.aio.Server], Sequence[str]]
@@ -27,6 +27,8 @@ Register = Callable[[grpc.aio.Server], Sequence[str]]
 
 Hook = Callable[[], Awaitable[None]]
 
+# What cancelled background tasks get to put their things in order; beside the drain time, within any kill timeout.
+_CANCEL_SECONDS = 2.0
 _HEALTH_NAME = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
@@ -38,26 +40,36 @@ class BackgroundTaskError(Exception):
     """A task that must run as long as the process ended with an exception."""
 
 
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Runs `main` on uvloop and returns the exit code: 0, 1 for a failure, 2 for settings that cannot be used."""
+def run(main: Callable[[S], Coroutine[Any, Any, None]], settings: type[S], *, prog: str, description: str) -> int:
+    """A process from its command line to its exit code: reads the settings, runs `main` with them on uvloop.
+
+    Settings that cannot be used are told in plain text, exit code 2. From then on every line on stderr is JSON. A
+    failure is logged, exit code 1; 0 when `main` returns, 130 on Ctrl-C before it handles signals.
+    """
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main())
+        given = parse_command_line(settings, prog=prog, description=description)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    configure_logging(given.service_name(), given.log_level)
+    log = structlog.get_logger(component="server")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main(given))
     except (BindError, BackgroundTaskError, PenstockError) as error:
-        sys.stderr.write(f"{error}\n")
+        log.critical("failed", error=str(error))
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        log.critical("crashed", exc_info=True)
+        return 1
     return 0
 
 
 async def serve(
     *,
     settings: ServiceSettings,
-    name: str,
     register: Register,
     health: HealthBoard,
     tasks: Sequence[Hook] = (),
@@ -67,36 +79,32 @@ async def serve(
 
     Args:
         settings: where to listen, limits, drain time.
-        name: of the process, in its logs.
         register: adds the servicers; the services it names serve at once unless the board already says otherwise.
         health: the board the process reports to.
         tasks: run beside the server and are cancelled after it; one that raises ends the process.
-        before_stop: run in order when the drain begins, each for at most `drain_seconds`: stop taking in work here,
-            end long-lived streams here. What must come after the last call belongs behind `serve` in `__main__`.
+        before_stop: run in order when the drain begins: stop taking in work here, end long-lived streams here. They
+            and the calls in flight have `drain_seconds` together. What must come after the last call belongs behind
+            `serve` in `__main__`.
 
     Raises:
         BindError: an address is taken or does not exist.
         BackgroundTaskError: one of `tasks` failed.
     """
-    configure_logging(name, settings.log_level)
     log = structlog.get_logger(component="server")
     background: set[asyncio.Task[None]] = set()
     try:
-        async with listening(settings=settings, register=register, health=health) as address:
+        async with _started(settings, register, health) as (server, address):
             with _signals() as stop_wanted:
                 log.info("serving", address=address, metrics_port=settings.metrics_port, pid=os.getpid())
                 background.update(asyncio.ensure_future(_run(task)) for task in tasks)
                 failure = await _first_failure(background, stop_wanted)
             log.info("draining", reason="a background task failed" if failure else "signal")
-            health.drain()
-            await _run_hooks(before_stop, settings.drain_seconds)
+            await _drain(server, health, before_stop, settings.drain_seconds)
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await _cancel(background)
     if failure is not None:
         log.error("a background task failed", exc_info=failure)
-        raise BackgroundTaskError(f"a background task of {name} failed: {failure!r}") from failure
+        raise BackgroundTaskError(f"a background task failed: {failure!r}") from failure
     log.info("stopped")
 
 
@@ -107,6 +115,18 @@ async def listening(*, settings: ServiceSettings, register: Register, health: He
     Raises:
         BindError: an address is taken or does not exist.
     """
+    async with _started(settings, register, health) as (server, address):
+        try:
+            yield address
+        finally:
+            await _drain(server, health, (), settings.drain_seconds)
+
+
+@asynccontextmanager
+async def _started(
+    settings: ServiceSettings, register: Register, health: HealthBoard
+) -> AsyncIterator[tuple[grpc.aio.Server, str]]:
+    """The server and its address; at the end calls that were not drained before are cut."""
     server = grpc.aio.server(
         interceptors=(ServerCalls(access_log=settings.access_log),),
         options=_options(settings),
@@ -121,10 +141,9 @@ async def listening(*, settings: ServiceSettings, register: Register, health: He
             health.add(service)
         await server.start()
         try:
-            yield _address(settings.host, port)
+            yield server, _address(settings.host, port)
         finally:
-            health.drain()
-            await server.stop(settings.drain_seconds)
+            await server.stop(None)
 
 
 def _options(settings: ServiceSettings) -> list[tuple[str, Any]]:
@@ -225,10 +244,32 @@ async def _first_failure(tasks: set[asyncio.Task[None]], stop_wanted: asyncio.Ev
     return None
 
 
-async def _run_hooks(hooks: Sequence[Hook], seconds: float) -> None:
-    log = structlog.get_logger(component="server")
+async def _drain(server: grpc.aio.Server, health: HealthBoard, hooks: Sequence[Hook], seconds: float) -> None:
+    """Ends the hooks and then the calls; all of it takes at most `seconds`, however long one of them wants to take."""
+    log, loop = structlog.get_logger(component="server"), asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    health.drain()
     for hook in hooks:
-        try:
-            await asyncio.wait_for(_run(hook), seconds)
-        except Exception:  # the other hooks and calls still have to be ended
-            log.exception("a step of the shutdown failed", step=getattr(hook, "__qualname__", repr(hook)))
+        step = asyncio.ensure_future(_run(hook))
+        await asyncio.wait({step}, timeout=max(deadline - loop.time(), 0.0))
+        if not step.done():
+            step.cancel()  # nobody waits for it: it may not heed this either
+            log.error("a step of the shutdown did not end in time", step=_name(hook), drain_seconds=seconds)
+        elif not step.cancelled() and (failure := step.exception()) is not None:
+            log.error("a step of the shutdown failed", step=_name(hook), exc_info=failure)
+    await server.stop(max(deadline - loop.time(), 0.0))
+
+
+def _name(hook: Hook) -> str:
+    return getattr(hook, "__qualname__", repr(hook))
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return
+    done, hanging = await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+    await asyncio.gather(*done, return_exceptions=True)
+    if hanging:
+        structlog.get_logger(component="server").error("background tasks do not end", tasks=len(hanging))

@@ -81,6 +81,11 @@ class ServiceSettings(BaseSettings):
         """The environment variable of a field."""
         return f"{cls.model_config.get('env_prefix', '')}{field}".upper()
 
+    @classmethod
+    def service_name(cls) -> str:
+        """The name in the variables, in lower case: `filtering` for `PENSTOCK_FILTERING_*`."""
+        return cls.variable("").removeprefix("PENSTOCK_").rstrip("_").lower()
+
     def conflicts(self) -> Iterator[str]:
         """Problems between fields, each a sentence that names the variables; subclasses extend it."""
         cert, key = self.variable("tls_cert"), self.variable("tls_key")

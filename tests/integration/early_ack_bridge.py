@@ -3,14 +3,12 @@
 It acknowledges what it takes before it delivers it. A restart test that does not notice proves nothing.
 """
 
-import sys
+import runpy
 from collections.abc import Sequence
 
 import broker_bridge.bridge
-from broker_bridge.__main__ import main
 from broker_bridge.pump import Pump
 from broker_bridge.settlement import Entry
-from services.runtime.server import run
 
 
 class EarlyAckPump(Pump):
@@ -26,4 +24,4 @@ class EarlyAckPump(Pump):
 
 if __name__ == "__main__":
     vars(broker_bridge.bridge)["Pump"] = EarlyAckPump
-    sys.exit(run(main))
+    runpy.run_module("broker_bridge", run_name="__main__")

@@ -4,17 +4,19 @@ It borrows the shape of ConfigService: the runtime does not care which service i
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
+import structlog
 from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc, parameter_pb2
 
 from services.runtime.channel import remaining_time
 from services.runtime.errors import FieldViolation, InvalidArgumentError, UnavailableError
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
-from services.runtime.settings import ServiceSettings, parse_command_line, settings_config
+from services.runtime.settings import ServiceSettings, settings_config
 from services.runtime.telemetry import current_request_id, current_trace
 
 SERVICE = "penstock.config.v1.ConfigService"
@@ -22,12 +24,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class SampleServiceSettings(ServiceSettings):
-    """Settings of the sample; `fail_task` makes its background task raise."""
+    """Settings of the sample: what is to go wrong."""
 
     model_config = settings_config("PENSTOCK_SAMPLE_")
 
     fail_task: bool = False
     hold_stream: bool = False
+    hang_hook: bool = False
+    fail_hook: bool = False
+    crash: bool = False
 
 
 def answer(value: object, version: int = 1) -> config_service_pb2.GetParameterResponse:
@@ -119,10 +124,11 @@ def register(servicer: SampleServicer) -> Callable[[grpc.aio.Server], Sequence[s
     return add
 
 
-async def main() -> None:
+async def main(settings: SampleServiceSettings) -> None:
     """Serves like any service; calls that wait are released when the drain begins."""
-    settings = parse_command_line(SampleServiceSettings, prog="sample", description="A sample.")
     servicer = sample()
+    if settings.crash:
+        raise KeyError("nobody thought of this")
 
     async def task() -> None:
         if settings.fail_task:
@@ -132,15 +138,27 @@ async def main() -> None:
     async def release() -> None:
         servicer.released.set()
 
+    async def hang() -> None:
+        if settings.hang_hook:
+            with contextlib.suppress(asyncio.CancelledError):  # does not heed the first one
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+    async def fail() -> None:
+        if settings.fail_hook:
+            raise OSError("the file is gone")
+
+    async def last() -> None:
+        structlog.get_logger(component="sample").info("the last hook ran")
+
     await serve(
         settings=settings,
-        name="sample",
         register=register(servicer),
         health=HealthBoard(),
         tasks=[task],
-        before_stop=[] if settings.hold_stream else [release],
+        before_stop=[fail, hang, *([] if settings.hold_stream else [release]), last],
     )
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, SampleServiceSettings, prog="sample", description="A sample."))

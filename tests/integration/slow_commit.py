@@ -3,13 +3,12 @@
 What is acknowledged too early is then not yet written when the process is killed.
 """
 
+import runpy
 import sqlite3
-import sys
 import time
 from typing import Any
 
-from services.config import __main__, sqlite_schema
-from services.runtime.server import run
+from services.config import sqlite_schema
 
 
 class SlowConnection(sqlite3.Connection):
@@ -30,4 +29,4 @@ def slow_connect(self: sqlite_schema.StoreFile) -> sqlite3.Connection:
 
 if __name__ == "__main__":
     sqlite_schema.StoreFile.connect = slow_connect  # type: ignore[method-assign]
-    sys.exit(run(__main__.main))
+    runpy.run_module("services.config", run_name="__main__")

@@ -18,6 +18,19 @@ from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc
 from deploy.local.ports import free_port_numbers
 
 ROOT = Path(__file__).resolve().parents[2]
+NOWHERE = "127.0.0.1:1"
+ALONE = {  # the settings with which a process meets no other one
+    "services.config": {},
+    "services.filtering": {"CONFIG_TARGET": NOWHERE},
+    "services.tracking": {"HTTP_PORT": "0", "REDIS_URL": f"redis://{NOWHERE}", "PERSISTENCE_TARGET": NOWHERE},
+    "services.persistence": {},
+    "broker_bridge": {
+        "CONFIG_TARGET": NOWHERE,
+        "FILTERING_TARGET": NOWHERE,
+        "BROKER_URLS": f"stomp://{NOWHERE}",
+        "REDIS_URL": f"redis://{NOWHERE}",
+    },
+}
 Start = Callable[..., "Process"]
 
 
@@ -41,10 +54,9 @@ class Process:
         """The next log line of this event."""
         assert self.child.stderr
         for text in self.child.stderr:
-            if text.startswith("{"):
-                self.lines.append(json.loads(text))
-                if self.lines[-1]["event"] == event:
-                    return self.lines[-1]
+            self.lines.append(json.loads(text))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
         raise AssertionError(f"the process ended without {event!r}; it said {self.lines}")
 
     def end(self) -> tuple[int, str]:
@@ -110,6 +122,42 @@ async def test_stream_that_does_not_end_is_cut_after_the_drain_time(start: Start
     assert process.end()[0] == 0
 
 
+async def test_hooks_and_calls_share_the_drain_time(start: Start) -> None:
+    """A hook that never ends is left behind; the others still run, and calls in flight get what is left: nothing."""
+    process = start(hang_hook="true", hold_stream="true", drain_seconds="0.1")
+    address = process.until("serving")["address"]
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = config_service_pb2_grpc.ConfigServiceStub(channel)
+        watch = aiter(stub.WatchParameters(config_service_pb2.WatchParametersRequest(path="/")))
+        await anext(watch)
+        process.child.send_signal(signal.SIGTERM)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await asyncio.wait_for(anext(watch), 30)
+    assert process.child.wait(timeout=30) == 0
+    assert "hang" in process.until("a step of the shutdown did not end in time")["step"]
+    process.until("the last hook ran")
+    process.until("stopped")
+
+
+def test_failed_hook_does_not_keep_the_others_from_running(start: Start) -> None:
+    """It is logged with its name."""
+    process = start(fail_hook="true")
+    process.until("serving")
+    process.child.send_signal(signal.SIGTERM)
+    line = process.until("a step of the shutdown failed")
+    assert "fail" in line["step"]
+    assert "OSError: the file is gone" in line["exception"]
+    process.until("the last hook ran")
+    assert process.end()[0] == 0
+
+
+def test_crash_ends_the_process_with_1_and_a_json_line(start: Start) -> None:
+    """Also what nobody thought of reaches the log collector whole."""
+    process = start(crash="true")
+    assert "KeyError: 'nobody thought of this'" in process.until("crashed")["exception"]
+    assert process.end() == (1, "")
+
+
 def test_failed_background_task_ends_the_process_with_1(start: Start) -> None:
     """A pump that died must not leave a healthy-looking shell."""
     process = start(fail_task="true")
@@ -148,4 +196,32 @@ def test_every_log_line_is_json_of_the_service(start: Start) -> None:
     process.child.send_signal(signal.SIGINT)
     process.until("stopped")
     assert {line["service"] for line in process.lines} == {"sample"}
-    assert [line["event"] for line in process.lines] == ["serving", "draining", "stopped"]
+    assert [line["event"] for line in process.lines] == ["serving", "draining", "the last hook ran", "stopped"]
+
+
+@pytest.mark.parametrize("module", ALONE)
+def test_every_process_logs_json_from_its_first_line_on(module: str, tmp_path: Path) -> None:
+    """Also what is said before the server listens, because the parts it depends on are away."""
+    prefix = f"PENSTOCK_{module.rpartition('.')[2].removeprefix('broker_').upper()}_"
+    settings = {"PORT": "0", "METRICS_PORT": "0", **ALONE[module]}
+    environment = {f"{prefix}{key}": value for key, value in settings.items()}
+    environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'protos' / 'gen'}"
+    child = subprocess.Popen(
+        [sys.executable, "-m", module],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert child.stdout
+    events = []
+    try:
+        for line in child.stdout:
+            events.append(json.loads(line)["event"])
+            if events[-1] == "serving":
+                child.send_signal(signal.SIGTERM)
+    finally:
+        child.kill()
+        child.communicate()
+    assert events[-1] == "stopped"

@@ -76,6 +76,11 @@ def test_variables_are_read_by_prefix_and_field() -> None:
     assert settings.password.get_secret_value() == "long enough"
 
 
+def test_service_name_is_that_of_the_variables() -> None:
+    """It stands in every log line."""
+    assert SampleSettings.service_name() == "sample"
+
+
 def test_empty_variable_counts_as_not_set() -> None:
     """Compose files write `VARIABLE=` for "leave the default"."""
     assert load_settings(SampleSettings, {"PENSTOCK_SAMPLE_PORT": ""}).port == 50099
