@@ -12,7 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from typing import Generic, TypeAlias, TypeVar
 
-from services.runtime.errors import UnavailableError
+import structlog
+
+from services.runtime.errors import InternalError, UnavailableError
 from services.tracking.program import Program
 from services.tracking.program_store import ProgramStore
 
@@ -25,7 +27,7 @@ class Unknown(Enum):
     ABSENT = "absent"
     """The store says that no program has this id."""
     UNVERIFIED = "unverified"
-    """The store cannot be asked."""
+    """The store cannot be asked, or what it holds under this id is no program."""
 
 
 Finding: TypeAlias = Program | Unknown
@@ -125,10 +127,20 @@ class ProgramLookup:
             self._paused_until = self._now() + self._pause_seconds
             self._on_state(error.message)
             return dict.fromkeys(program_ids, Unknown.UNVERIFIED)
+        except InternalError as error:
+            return await self._ask_apart(program_ids, error)
         if self._paused_until > float("-inf") and self._following:
             self._paused_until = float("-inf")
             self._on_state("")
         return {program_id: programs.get(program_id, Unknown.ABSENT) for program_id in program_ids}
+
+    async def _ask_apart(self, program_ids: Sequence[str], error: InternalError) -> Mapping[str, Finding]:
+        """One entry that is no program must not harm the events of the others: halves until it stands alone."""
+        if len(program_ids) == 1:
+            structlog.get_logger(component="programs").error("a stored program is unreadable", reason=error.message)
+            return {program_ids[0]: Unknown.UNVERIFIED}
+        middle = len(program_ids) // 2
+        return {**await self._ask(program_ids[:middle]), **await self._ask(program_ids[middle:])}
 
     def _loaded(self, program_ids: Sequence[str], load: asyncio.Task[Mapping[str, Finding]]) -> None:
         failed = load.cancelled() or load.exception() is not None

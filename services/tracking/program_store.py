@@ -26,7 +26,11 @@ class ProgramStore(Protocol):
     """Core data shared by all intakes. Each method raises UnavailableError while the store cannot be reached."""
 
     async def get_many(self, program_ids: Sequence[str]) -> Mapping[str, Program]:
-        """The programs that exist among these ids, in one round trip."""
+        """The programs that exist among these ids, in one round trip.
+
+        Raises:
+            InternalError: what is stored under one of the ids is no program.
+        """
 
     async def put(self, program: Program) -> Program:
         """Creates or replaces a program, tells every watcher, and returns it with its new version."""

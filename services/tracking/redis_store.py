@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, WatchError
 
-from services.runtime.errors import InternalError, UnavailableError
+from services.runtime.errors import InternalError, InvalidArgumentError, UnavailableError
 from services.runtime.retry import Backoff
 from services.tracking.program import Program
 from services.tracking.program_store import ProgramWatcher
@@ -81,9 +81,7 @@ class RedisProgramStore:
             with _reachable(), suppress(WatchError):
                 async with self._redis.pipeline() as transaction:
                     await transaction.watch(key)
-                    value = await transaction.get(key)
-                    before = _decoded(program.program_id, value) if value is not None else None
-                    stored = program.with_version(before.version + 1 if before else 1)
+                    stored = program.with_version(_version_of(await transaction.get(key)) + 1)
                     await self._write(transaction, stored)
                     return stored
         raise UnavailableError(f"program {program.program_id} is being written by others all the time; try again")
@@ -139,7 +137,8 @@ class RedisProgramStore:
                 # A connection that was cut without a word looks like one on which nothing happens.
                 await subscription.ping()
             elif message["type"] == "message":
-                watcher.changed(message["data"].decode())
+                # Anybody may publish: an id that is none is one that nobody has cached.
+                watcher.changed(message["data"].decode(errors="replace"))
             silent = message is None
 
     async def _write(self, transaction: Pipeline, program: Program) -> None:
@@ -178,8 +177,16 @@ def _bytes(value: bytes | str) -> bytes:
 def _decoded(program_id: str, value: bytes | str) -> Program:
     try:
         return Program.from_proto(program_pb2.Program.FromString(_bytes(value)))
-    except DecodeError as error:
+    except (DecodeError, InvalidArgumentError) as error:
+        # A fault of what is stored, not of the caller, who would take INVALID_ARGUMENT for the end of his events.
         raise InternalError(
-            f"the stored program {program_id} is not a serialized Program: put it again",
+            f"the stored program {program_id} is not a serialized Program: {error}; put it again",
             metadata={"program_id": program_id},
         ) from error
+
+
+def _version_of(value: bytes | str | None) -> int:
+    """The version of a stored program; 0 when there is none, or one that cannot be read and is to be replaced."""
+    with suppress(DecodeError):
+        return program_pb2.Program.FromString(_bytes(value)).version if value is not None else 0
+    return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from penstock.tracking.v1 import program_pb2
 
 from services.runtime.errors import InternalError, UnavailableError
 from services.tracking.program import Program
@@ -93,9 +94,33 @@ async def test_a_refused_login_is_away_and_its_password_stays_secret(valkey: Run
     await store.close()
 
 
-async def test_a_value_that_is_no_program_is_an_error_and_not_an_absence(valkey: RunningPart) -> None:
+UNREADABLE = (b"\xff\xff", program_pb2.Program(program_id="p", name="x" * 1000, version=7).SerializeToString())
+
+
+@pytest.mark.parametrize("value", UNREADABLE, ids=["no protobuf", "against the rules"])
+async def test_a_value_that_is_no_program_is_an_error_and_not_an_absence(valkey: RunningPart, value: bytes) -> None:
     """Somebody wrote into our keys: the message names the program."""
     async with store_on(valkey) as store:
-        await store._redis.set(f"{store._program_key}p", b"\xff\xff")
+        await store._redis.set(f"{store._program_key}p", value)
         with pytest.raises(InternalError, match="the stored program p is not a serialized Program"):
             await store.get_many(["p"])
+
+
+@pytest.mark.parametrize(
+    ("value", "version"), [(UNREADABLE[0], 1), (UNREADABLE[1], 8)], ids=["no protobuf", "against the rules"]
+)
+async def test_a_value_that_is_no_program_is_mended_by_a_put(valkey: RunningPart, value: bytes, version: int) -> None:
+    """As the error says; the version goes on where there was one."""
+    async with store_on(valkey) as store:
+        await store._redis.set(f"{store._program_key}p", value)
+        assert (await store.put(Program(program_id="p"))).version == version
+        assert set(await store.get_many(["p"])) == {"p"}
+
+
+async def test_a_foreign_text_on_the_channel_does_not_end_the_watch(valkey: RunningPart) -> None:
+    """Bytes that are no id mean nothing, and what comes after them is heard."""
+    async with store_on(valkey) as store, watching(store) as witness:
+        await store._redis.publish(store._channel, b"\xff\xfe")
+        await witness.hears()
+        await store.put(Program(program_id="p"))
+        assert await witness.hears() == "p"

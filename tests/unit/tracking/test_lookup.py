@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import InternalError, UnavailableError
 from services.tracking.lookup import Finding, ProgramLookup, Unknown
 from services.tracking.program import Program
 from services.tracking.program_store import MemoryProgramStore
@@ -252,3 +252,22 @@ class FailingStore(MemoryProgramStore):
         if not self.works:
             raise UnavailableError("time-out")
         return await super().get_many(program_ids)
+
+
+async def test_an_unreadable_program_harms_no_other(
+    lookup: ProgramLookup, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its events are UNVERIFIED, so not lost; the others of the same load are found and kept."""
+    read = store.get_many
+
+    async def get_many(program_ids: Sequence[str]) -> Mapping[str, Program]:
+        if "bad" in program_ids:
+            raise InternalError("the stored program bad is not a serialized Program")
+        return await read(program_ids)
+
+    monkeypatch.setattr(store, "get_many", get_many)
+    good = await store.put(Program(program_id="good"))
+    found = await lookup.find({"good", "bad", "none"})
+    assert found == {"good": good, "bad": Unknown.UNVERIFIED, "none": Unknown.ABSENT}
+    await store.put(Program(program_id="other"))
+    assert await find(lookup, "good") == good
