@@ -20,7 +20,7 @@ from services.runtime.server import run, serve
 async def main(settings: BridgeSettings) -> None:
     """Serves until told to stop."""
     health = HealthBoard()
-    config = open_channel(settings.config_target, idempotent=IDEMPOTENT_METHODS)
+    config = open_channel(settings.config_target, tls_ca=settings.config_tls_ca, idempotent=IDEMPOTENT_METHODS)
     async with config, open_parts(settings, health) as parts:
         bridge = Bridge(parts, report=lambda serving, detail: health.set("routes", serving, detail))
         REGISTRY.register(BridgeMetrics(bridge.snapshots))

@@ -82,7 +82,9 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
         closing.callback(calls.close)
         closing.push_async_callback(store.close)
         closing.push_async_callback(targets.close)
-        filtering = await closing.enter_async_context(open_channel(settings.filtering_target))
+        filtering = await closing.enter_async_context(
+            open_channel(settings.filtering_target, tls_ca=settings.filtering_tls_ca)
+        )
         yield Parts(
             connect=ActiveMq(settings.login(), answer_seconds=settings.broker_answer_seconds),
             addresses=settings.addresses(),

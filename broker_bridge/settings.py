@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, FilePath, SecretStr
 
 from broker_bridge.broker import BrokerAddress, Login
-from services.runtime.settings import Port, ServiceSettings, settings_config
+from services.runtime.settings import ConfigClientSettings, Port, settings_config
 
 _DEFAULT_STOMP_PORT = 61613
 Url = Annotated[str, Field(pattern=r"^https?://")]
 
 
-class BridgeSettings(ServiceSettings):
+class BridgeSettings(ConfigClientSettings):
     """Settings of the bridge."""
 
     model_config = settings_config("PENSTOCK_BRIDGE_")
@@ -35,6 +35,9 @@ class BridgeSettings(ServiceSettings):
     )
     filtering_target: str = Field(
         default="127.0.0.1:50052", min_length=1, description="Address of the filtering service."
+    )
+    filtering_tls_ca: FilePath | None = Field(
+        default=None, description="PEM authorities of its certificate; without it plain text."
     )
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey that holds the dedup records."

@@ -32,7 +32,6 @@ def service_environment(
     own = {
         "port": _port(addresses["grpc"]),
         "metrics_port": _port(addresses["metrics"]),
-        "config_target": ports.address("config"),
         **_SPECIFIC[kind](ports, addresses, data_directory),
     }
     prefix = f"PENSTOCK_{kind.upper()}_"
@@ -48,8 +47,8 @@ def _config(_ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping
     return {"database": str(data / "parameters.sqlite3"), "key_file": str(data / "secret.key")}
 
 
-def _filtering(_ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
-    return {"snapshot": str(data / "subscriptions.json")}
+def _filtering(ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+    return {"config_target": ports.address("config"), "snapshot": str(data / "subscriptions.json")}
 
 
 def _tracking(ports: Ports, addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
@@ -70,6 +69,7 @@ def _bridge(ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[
         "broker_urls": f"stomp://{ports.address('stomp')}",
         "broker_user": BROKER_USER,
         "broker_password": BROKER_PASSWORD,
+        "config_target": ports.address("config"),
         "filtering_target": ports.address("filtering"),
         "redis_url": f"redis://{ports.address('valkey')}/0",
         "lambda_endpoint_url": f"http://{ports.address('lambda_endpoint')}",

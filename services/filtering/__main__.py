@@ -14,7 +14,8 @@ from services.runtime.server import run, serve
 async def main(settings: FilteringSettings) -> None:
     """Serves until told to stop."""
     health = HealthBoard()
-    async with open_channel(settings.config_target, idempotent=IDEMPOTENT_METHODS) as channel:
+    config = open_channel(settings.config_target, tls_ca=settings.config_tls_ca, idempotent=IDEMPOTENT_METHODS)
+    async with config as channel:
         store = ConfigSubscriptionStore(channel, snapshot=settings.snapshot, health=health, service_name=SERVICE)
         servicer = FilteringServicer(store, max_subscriptions_per_topic=settings.max_subscriptions_per_topic)
         await serve(settings=settings, register=servicer.register, health=health, tasks=[store.run])

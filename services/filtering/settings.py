@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.runtime.settings import Port, ServiceSettings, settings_config
+from services.runtime.settings import ConfigClientSettings, Port, settings_config
 
 
-class FilteringSettings(ServiceSettings):
+class FilteringSettings(ConfigClientSettings):
     """Settings of `services.filtering`."""
 
     model_config = settings_config("PENSTOCK_FILTERING_")

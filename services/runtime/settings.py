@@ -62,7 +62,6 @@ class ServiceSettings(BaseSettings):
     max_concurrent_rpcs: int = Field(
         default=4096, ge=1, description="Calls served at the same time, streams included; more: RESOURCE_EXHAUSTED."
     )
-    config_target: str = Field(default="127.0.0.1:50051", min_length=1, description="Address of the config service.")
 
     @classmethod
     def settings_customise_sources(
@@ -105,6 +104,15 @@ class ServiceSettings(BaseSettings):
         if found:
             raise _ConflictError(found)
         return self
+
+
+class ConfigClientSettings(ServiceSettings):
+    """Settings of a service that follows parameters of the config service."""
+
+    config_target: str = Field(default="127.0.0.1:50051", min_length=1, description="Address of the config service.")
+    config_tls_ca: FilePath | None = Field(
+        default=None, description="PEM authorities of its certificate; without it plain text."
+    )
 
 
 class _ConflictError(ValueError):

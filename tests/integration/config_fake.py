@@ -40,10 +40,10 @@ class FakeConfig(config_service_pb2_grpc.ConfigServiceServicer):
         self.history: list[tuple[int, Event]] = []
         self.changed = asyncio.Event()
 
-    async def start(self) -> None:
-        """Listens; what it held is still there."""
+    async def start(self, **changes: object) -> None:
+        """Listens, with changed settings; what it held is still there."""
         self._running = AsyncExitStack()
-        settings = ServiceSettings(port=self.port, drain_seconds=0)
+        settings = ServiceSettings.model_validate({"port": self.port, "drain_seconds": 0, **changes})
         await self._running.enter_async_context(
             listening(settings=settings, register=self._register, health=HealthBoard())
         )

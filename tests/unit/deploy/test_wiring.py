@@ -39,7 +39,14 @@ def test_every_variable_is_a_setting_of_the_process(kind: str, ports: Ports, tmp
     settings = _load(kind, ports, tmp_path)
     assert settings.port == getattr(ports, kind)
     assert settings.metrics_port == getattr(ports, f"{kind}_metrics")
-    assert settings.config_target == ports.address("config")
+
+
+def test_every_process_knows_those_it_calls(ports: Ports, tmp_path: Path) -> None:
+    """Config pushes to filtering and bridge, the bridge asks filtering, tracking ships to persistence."""
+    bridge, filtering = _load("bridge", ports, tmp_path), _load("filtering", ports, tmp_path)
+    assert bridge.config_target == filtering.config_target == ports.address("config")
+    assert bridge.filtering_target == ports.address("filtering")
+    assert _load("tracking", ports, tmp_path).persistence_target == ports.address("persistence")
 
 
 @pytest.mark.parametrize("kind", MODULES)
