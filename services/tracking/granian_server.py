@@ -1,19 +1,29 @@
 """The HTTP server: granian inside this process and on its event loop, so that HTTP and gRPC share one intake."""
 
 import asyncio
+import resource
 import socket
 from pathlib import Path
 from typing import Any
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from services.runtime.server import BindError
 from services.tracking.http import HttpIntake
 
+_MAX_CONNECTIONS = 8192
+_OTHER_FILES = 512  # the log, gRPC, Redis
+# Also ends connections on which no next request begins: those of clients that went away would add up to the limit.
+_HEADER_SECONDS = 30
+
 
 class HttpServer:
     """Serves an application on `host:port`; `run` is a background task of the process, `stop` ends it.
+
+    Up to 8192 connections, or as many as the process may open files for; further ones wait. One on which no request
+    begins for 30 s is closed.
 
     Raises:
         BindError: the address is taken or not one of this machine's.
@@ -37,9 +47,13 @@ class HttpServer:
             address=host,
             port=port,
             interface=Interfaces.ASGINL,
+            # Waiting for the first bytes to tell the versions apart, a connection that sends none would stay for ever.
+            http=HTTPModes.http1,
             websockets=False,
             log_enabled=False,
             backlog=1024,
+            backpressure=_connections(),
+            http1_settings=HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000),
             **tls,
         )
 
@@ -57,6 +71,16 @@ class HttpServer:
         self._stopping = True
         self._server.stop()  # type: ignore[no-untyped-call]
         await self._ended.wait()
+
+
+def _connections() -> int:
+    """How many connections may be open; raises the limit of open files as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_CONNECTIONS + _OTHER_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(allowed - _OTHER_FILES, 1)
 
 
 def _require_free(host: str, port: int) -> None:

@@ -70,6 +70,7 @@ class _Decided:
     message_ids: list[str] = field(default_factory=list)
     payload: list[bytes] = field(default_factory=list)
     earlier: set["asyncio.Future[None]"] = field(default_factory=set)
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(DECISIONS, 0))
 
 
 class Intake:
@@ -99,7 +100,7 @@ class Intake:
         self._new_id = new_id
         self._received = TrackingEvent()
         self.counts: dict[Outcome, int] = dict.fromkeys(DECISIONS, 0)
-        """Events decided so far, by outcome."""
+        """Events answered so far, by outcome; not those of calls that failed, which clients send again."""
 
     async def track(self, events: Sequence[TrackingEvent], source: Source) -> Response:
         """The results of 1 to 5000 events, in order, once everything they confirm is durable.
@@ -123,6 +124,8 @@ class Intake:
             waiting.add(self._append(decided))
         for durable in waiting:
             await asyncio.shield(durable)
+        for outcome, count in decided.counts.items():
+            self.counts[outcome] += count
         return decided.response
 
     async def _verdicts(self, program_ids: set[str], source: Source) -> Mapping[str, _Verdict]:
@@ -146,7 +149,7 @@ class Intake:
         Everything an event costs, it costs here: hence local names, and no call that only some events need.
         """
         decided = _Decided()
-        add, payload, counts, batch = decided.response.results.add, decided.payload, self.counts, decided.batch
+        add, payload, counts, batch = decided.response.results.add, decided.payload, decided.counts, decided.batch
         new_ids, before = self._window.new_ids, self._window.before
         for event, verdict in zip(events, verdicts, strict=True):
             message_id = event.message_id

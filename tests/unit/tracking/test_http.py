@@ -1,5 +1,6 @@
 """The HTTP intake as an ASGI application: statuses, bodies, headers."""
 
+import asyncio
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -226,3 +227,43 @@ async def test_events_over_http_are_stored_as_they_were_sent(client: Client, log
     for field in ("received_at", "source", "verdict"):
         stored.ClearField(field)
     assert stored == expected
+
+
+async def test_a_body_that_never_ends_is_given_up(log: HeldLog) -> None:
+    """A client that stops in the middle must not hold its connection for ever."""
+    application = HttpIntake(make_intake(log), healthy=lambda: True, body_seconds=0)
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await application({"type": "http", "method": "POST", "path": "/v1/events", "headers": []}, receive, send)
+    assert sent[0]["status"] == 408
+
+
+async def test_other_calls_get_their_turn_while_a_large_batch_is_decoded(log: HeldLog) -> None:
+    """A loop that stands still makes Redis look away and every other client wait."""
+    application = HttpIntake(make_intake(log), healthy=lambda: True)
+    body = orjson.dumps({"events": [{"program_id": "p"}] * 1000})
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    async def send(_message: MutableMapping[str, Any]) -> None:
+        return None
+
+    counter = asyncio.create_task(count_turns())
+    await application({"type": "http", "method": "POST", "path": "/v1/events", "headers": []}, receive, send)
+    counter.cancel()
+    assert turns >= 10

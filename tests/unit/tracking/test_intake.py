@@ -241,3 +241,19 @@ async def test_decisions_are_counted(log: HeldLog) -> None:
         DUPLICATE: 1,
         UNKNOWN_PROGRAM: 1,
     }
+
+
+async def test_events_of_a_call_that_failed_are_not_counted(log: HeldLog, intake: Intake) -> None:
+    """A full log for an hour must not look like an hour of accepted events."""
+    log.full = ResourceExhaustedError("full", reason="ERROR_REASON_LOG_FULL")
+    with pytest.raises(ResourceExhaustedError):
+        await intake.track([TrackingEvent(program_id="p")], GRPC)
+    assert not any(intake.counts.values())
+    log.full, log.automatic = None, False
+    waiting = asyncio.create_task(intake.track([TrackingEvent(program_id="p")], GRPC))
+    await asyncio.sleep(0)
+    assert not any(intake.counts.values())
+    log.waiting[0].set_exception(ResourceExhaustedError("full", reason="ERROR_REASON_STORAGE_FULL"))
+    with pytest.raises(ResourceExhaustedError):
+        await waiting
+    assert not any(intake.counts.values())
