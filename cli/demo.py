@@ -2,12 +2,13 @@
 
 import asyncio
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -48,8 +49,17 @@ def demo(
         usage_error(f"no story {', '.join(unknown)}; there are {', '.join(STORIES)}")
     presenter = _JsonPresenter() if as_json else _TextPresenter()
     started = time.monotonic()
-    home = _fresh_home()
-    held = asyncio.run(_tell(chosen, home, presenter))
+    try:
+        home = _fresh_home()
+    except OSError as error:
+        print(f"error: no folder for the demo's data: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_REFUSED) from None
+    try:
+        held = asyncio.run(_until_signal(_tell(chosen, home, presenter)))
+    except _InterruptedError as interrupted:
+        shutil.rmtree(home)
+        print(f"{interrupted}: broken off, every process has ended", file=sys.stderr)
+        raise typer.Exit(interrupted.exit_code) from None
     if held:
         shutil.rmtree(home)
     else:
@@ -57,6 +67,34 @@ def demo(
     presenter.finish(held=held, seconds=time.monotonic() - started)
     if not held:
         raise typer.Exit(EXIT_REFUSED)
+
+
+class _InterruptedError(Exception):
+    """A signal, whose name is the message, ended the demo; `exit_code` is what shells give for it."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.exit_code = 128 + number
+
+
+async def _until_signal(telling: Coroutine[Any, Any, bool]) -> bool:
+    """The result of `telling`; SIGINT, SIGTERM and SIGHUP break it off in order. Raises `_InterruptedError`."""
+    task = asyncio.ensure_future(telling)
+    received: list[signal.Signals] = []
+
+    def on_signal(number: signal.Signals) -> None:
+        if not received:  # a second one must not break off the tidying
+            task.cancel()
+        received.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        raise _InterruptedError(received[0]) from None
 
 
 class _Presenter(Protocol):
@@ -74,18 +112,18 @@ async def _tell(names: Sequence[str], home: Path, presenter: _Presenter) -> bool
     from deploy.local.demo.stories import Stage, tell_all  # noqa: PLC0415
     from deploy.local.jms import find_jms_client  # noqa: PLC0415
     from deploy.local.part import PartError  # noqa: PLC0415
-    from deploy.local.ports import free_ports  # noqa: PLC0415
+    from deploy.local.ports import PortTakenError, free_ports  # noqa: PLC0415
     from deploy.local.stack import EmbeddedStack  # noqa: PLC0415
     from deploy.local.supervisor import StartError  # noqa: PLC0415
 
     try:
         async with AsyncExitStack() as resources:
-            presenter.step("starting the embedded stack")
             ports = free_ports()
-            stack = await resources.enter_async_context(EmbeddedStack(home=home, ports=ports, progress=presenter))
             jms = await asyncio.to_thread(find_jms_client, f"tcp://{ports.address('openwire')}", progress=presenter)
             if jms.runs_source:
                 jms = await asyncio.to_thread(jms.compiled, home / "jms")
+            presenter.step("starting the embedded stack")
+            stack = await resources.enter_async_context(EmbeddedStack(home=home, ports=ports, progress=presenter))
             presenter.stack_is_up(stack)
             session = await resources.enter_async_context(open_session(ports, jms))
 
@@ -95,7 +133,7 @@ async def _tell(names: Sequence[str], home: Path, presenter: _Presenter) -> bool
             second = await stack.start_extra("tracking-2", like="tracking")
             stage = Stage(session=session, kill=kill, second_intake=second["grpc"])
             return await tell_all(stage, names, presenter.told)
-    except (PartError, StartError) as error:
+    except (PartError, PortTakenError, StartError, OSError) as error:
         presenter.failed(error)
         return False
 
@@ -126,7 +164,9 @@ class _TextPresenter:
     def stack_is_up(self, stack: "EmbeddedStack") -> None:
         from rich.table import Table  # noqa: PLC0415
 
-        table = Table("process", "what runs", "where", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
+        for heading in ("process", "what runs", "where"):
+            table.add_column(heading, overflow="fold", no_wrap=heading == "process")
         for name, part in stack.parts.items():
             kind = part.version if part.is_real else f"{part.version} [yellow](a double)[/yellow]"
             table.add_row(name, kind, ", ".join(f"{role} {address}" for role, address in part.addresses.items()))
@@ -136,11 +176,14 @@ class _TextPresenter:
         from rich.markup import escape  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
-        table = Table("", "what", "expected", "received", title=result.title, title_justify="left")
+        table = Table()
+        for heading in ("", "what", "expected", "received"):
+            table.add_column(heading, overflow="fold")
         for expectation in result.expectations:
             mark = "[green]✓[/green]" if expectation.held else "[red]✗[/red]"
             table.add_row(mark, *map(escape, (expectation.what, expectation.expected, expectation.received)))
         self._console.print()
+        self._console.print(result.title, style="bold", markup=False, highlight=False)
         self._console.print(table)
         for measurement in result.measurements:
             self._console.print(f"  {measurement}")
