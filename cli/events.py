@@ -133,11 +133,11 @@ async def _events(
 def _moment(text: str) -> datetime | None:
     if not text:
         return None
-    if ago := _AGO.fullmatch(text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
+        if ago := _AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         usage_error(f"{text!r} is neither a time such as 2026-01-31T12:00:00Z nor an age such as 30s, 15m, 2h or 1d")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -146,6 +146,8 @@ def _read(source: str) -> "list[subscription_pb2.Subscription]":
     try:
         loaded = json.loads(_text(source))
         documents = loaded if isinstance(loaded, list) else [loaded]
+        if not all(isinstance(document, dict) for document in documents):
+            usage_error(f"{source[:80]}: a subscription is a JSON object")
         return [json_format.ParseDict(document, subscription_pb2.Subscription()) for document in documents]
     except json_format.ParseError as error:
         usage_error(f"{source[:80]}: no JSON of penstock.filtering.v1.Subscription: {error}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _STORED = {"ACCEPTED", "DUPLICATE", "UNVERIFIED"}
 _BATCH = 500
+_INT32 = 2**31
 _RESULT_COLUMNS = ("outcome", "message_id", "reason")
 _PROGRAM_COLUMNS = ("program_id", "name", "enabled", "valid_from", "valid_until", "customer_name", "version")
 
@@ -83,7 +84,7 @@ def put_program(
     program_id: ProgramId,
     name: Annotated[str, typer.Option(help="Name.")] = "",
     checksum: Annotated[str, typer.Option(help="Checksum that events may carry; without it any is taken.")] = "",
-    customer_id: Annotated[int, typer.Option(help="Customer.")] = 0,
+    customer_id: Annotated[int, typer.Option(min=-_INT32, max=_INT32 - 1, help="Customer.")] = 0,
     customer_name: Annotated[str, typer.Option(help="Name of the customer.")] = "",
     enabled: Annotated[bool, typer.Option(help="Whether events are accepted.")] = True,
     valid_from: Annotated[str, typer.Option(help="Events are valid from then on, ISO 8601 (UTC if no zone).")] = "",

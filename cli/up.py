@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -128,20 +128,30 @@ def _up_in_foreground(home: "Home", screen: Screen, *, port_offset: int, functio
     try:
         asyncio.run(run())
     except (HomeInUseError, PartError, PortTakenError, StartError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_REFUSED) from None
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"the folder {home.path} cannot be used: {error}")
     screen.show({"event": "stopped"})
 
 
 def _up_in_background(home: "Home", screen: Screen, options: Sequence[str]) -> None:
     """Start the foreground command in a session of its own and show what it says until everything is ready."""
-    home.logs.mkdir(parents=True, exist_ok=True)
+    from deploy.local.home import HomeInUseError  # noqa: PLC0415 - see the package
+
     path = home.logs / "stack.log"
     argv = [sys.executable, "-m", "cli", "up", "--json", "--home", str(home.path), *options]
-    with path.open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - this program itself
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+    try:
+        home.acquire()  # before the log of a stack that runs is overwritten
+        home.release()
+        home.logs.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 - this program itself
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except HomeInUseError as error:
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"the folder {home.path} cannot be used: {error}")
     try:
         ready = _show_until_ready(path, process, screen)
     except KeyboardInterrupt:
@@ -171,6 +181,11 @@ def _show_until_ready(path: Path, process: "subprocess.Popen[bytes]", screen: Sc
             if ended:
                 return False
             time.sleep(_POLL_SECONDS)
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(EXIT_REFUSED)
 
 
 def _ended(home: "Home") -> bool:

@@ -84,7 +84,7 @@ def check_free(ports: Mapping[str, int]) -> None:
     if taken:
         lines = [f"port {port} ({purpose}) is taken by {port_owner(port)}" for purpose, port in taken.items()]
         advice = "stop that process, or move all ports with --port-offset N (PENSTOCK_PORT_OFFSET=N)"
-        raise PortTakenError("; ".join(lines) + f": {advice}")
+        raise PortTakenError("\n".join([*lines, advice]))
 
 
 def _is_taken(port: int) -> bool:

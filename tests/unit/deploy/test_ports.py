@@ -73,7 +73,7 @@ def test_every_taken_port_is_reported(taken: int) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(PortTakenError, match=rf"{taken}.*{port}"):
+        with pytest.raises(PortTakenError, match=rf"(?s){taken}.*{port}"):
             check_free({"stomp": taken, "config": port})
 
 
