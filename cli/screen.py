@@ -1,8 +1,10 @@
 """What `penstock up`, `down` and `status` show: one document per happening, as text or as a line of JSON."""
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 Document = Mapping[str, Any]
@@ -73,7 +75,7 @@ class TextScreen:
 
         table = Table(box=None, header_style="bold", pad_edge=False)
         for heading in ("process", "state", "where", "kind", "what"):
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, overflow="fold", no_wrap=heading in {"process", "kind"})
         for process in processes:
             table.add_row(*(Text(cell) for cell in _cells(process)))
         self._console.print(table)
@@ -95,22 +97,26 @@ def _notes(stack: Document) -> Sequence[str]:
         "end    Ctrl-C here, or penstock down",
     ]
     commands = _commands(addresses)
-    return [*lines, "", "try", *(f"  {command}" for command in commands)] if commands else lines
+    if not commands:
+        return lines
+    where = "" if shutil.which("penstock") else f"   (penstock is {Path(sys.executable).with_name('penstock')})"
+    return [*lines, "", f"try{where}", *(f"  {command}" for command in commands)]
 
 
 def _commands(addresses: Mapping[str, Mapping[str, str]]) -> Sequence[str]:
-    """Three things to try, each on a process that runs."""
-    commands = []
-    if "config" in addresses:
-        target = _unless_default("--target", addresses["config"]["grpc"], "127.0.0.1:50051")
-        commands.append(f"penstock params put /prod/app/greeting hello{target}")
-    if "tracking" in addresses:
-        commands.append(f"curl -i http://{addresses['tracking']['http']}/event/spring-sale")
-    if "activemq" in addresses:
-        properties = "-p order_type=lab-supplies -p order_value:long=415 -p location=US-East"
-        broker = _unless_default("--broker", addresses["activemq"]["openwire"], "127.0.0.1:61616")
-        commands.append(f'penstock send orders \'{{"order_id": "o-1"}}\' {properties}{broker}')
-    return commands
+    """Three things to try, the way of a JMS message into a row; none when a process on it does not run."""
+    if not {"config", "activemq", "bridge", "persistence"} <= addresses.keys():
+        return ()
+    config = _unless_default("--target", addresses["config"]["grpc"], "127.0.0.1:50051")
+    broker = _unless_default("--broker", addresses["activemq"]["openwire"], "127.0.0.1:61616")
+    persistence = addresses["persistence"]["grpc"]
+    route = f'{{"source": "queue://first-steps", "targets": [{{"grpc": {{"address": "{persistence}"}}}}]}}'
+    event = '{"program_id": "spring-sale"}'
+    return (
+        f"penstock params put /penstock/routes/first-steps '{route}'{config}",
+        f"penstock send first-steps '{event}'{broker}",
+        f"penstock events list{_unless_default('--target', persistence, '127.0.0.1:50054')}",
+    )
 
 
 def _unless_default(option: str, address: str, default: str) -> str:

@@ -1,6 +1,8 @@
 """What `penstock up`, `down` and `status` show."""
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,31 +50,47 @@ def test_banner_tells_what_runs_where(capsys: pytest.CaptureFixture[str]) -> Non
     assert "penstock down" in text
 
 
+def _on_ports(config: int, persistence: int, openwire: int) -> dict[str, Any]:
+    return _stack(
+        _process("config", addresses={"grpc": f"127.0.0.1:{config}"}),
+        _process("persistence", addresses={"grpc": f"127.0.0.1:{persistence}"}),
+        _process("bridge"),
+        _process("activemq", addresses={"stomp": "127.0.0.1:1", "openwire": f"127.0.0.1:{openwire}"}),
+    )
+
+
+def _commands(text: str) -> list[str]:
+    return text.split("\ntry")[1].splitlines()[1:]
+
+
 def test_banner_offers_commands_on_the_ports_that_are_used(capsys: pytest.CaptureFixture[str]) -> None:
     """Three commands that work as they stand."""
-    text = _shown(
-        capsys,
-        {
-            "event": "ready",
-            "stack": _stack(
-                _process("config", addresses={"grpc": "127.0.0.1:50151"}),
-                _process("tracking", addresses={"grpc": "127.0.0.1:50153", "http": "127.0.0.1:8180"}),
-                _process("activemq", addresses={"stomp": "127.0.0.1:61713", "openwire": "127.0.0.1:61716"}),
-            ),
-        },
-    )
-    commands = text.split("try\n")[1].splitlines()
-    assert len(commands) == 3
-    assert "--target 127.0.0.1:50151" in commands[0]
-    assert "http://127.0.0.1:8180/event/" in commands[1]
-    assert commands[2].endswith("--broker 127.0.0.1:61716")
+    text = _shown(capsys, {"event": "ready", "stack": _on_ports(50151, 50154, 61716)})
+    route, send, events = _commands(text)
+    assert route.endswith("--target 127.0.0.1:50151")
+    assert '{"grpc": {"address": "127.0.0.1:50154"}}' in route
+    assert send.endswith("--broker 127.0.0.1:61716")
+    assert events.endswith("penstock events list --target 127.0.0.1:50154")
 
 
 def test_default_ports_need_no_option(capsys: pytest.CaptureFixture[str]) -> None:
-    """The command as it stands in the manual."""
-    config = _process("config", addresses={"grpc": "127.0.0.1:50051"})
-    text = _shown(capsys, {"event": "ready", "stack": _stack(config)})
-    assert text.endswith("  penstock params put /prod/app/greeting hello\n")
+    """The commands as they stand in the manual."""
+    text = _shown(capsys, {"event": "ready", "stack": _on_ports(50051, 50054, 61616)})
+    assert "--" not in "".join(_commands(text))
+
+
+def test_nothing_to_try_without_the_processes_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A part of the stack runs: no command that would fail is offered."""
+    assert "\ntry" not in _shown(capsys, {"event": "ready", "stack": _stack(_process("config"))})
+
+
+def test_banner_tells_where_the_command_is_when_path_does_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `make up` the environment is not active."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    text = _shown(capsys, {"event": "ready", "stack": _on_ports(50051, 50054, 61616)})
+    assert f"(penstock is {Path(sys.executable).with_name('penstock')})" in text
 
 
 def test_restarts_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
