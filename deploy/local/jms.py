@@ -19,8 +19,10 @@ from deploy.local.jars import broker_jars
 from deploy.local.java import JavaRuntime, find_java
 from deploy.local.part import PartError, Progress, SilentProgress
 
-JMS_SOURCE = Path(__file__).parents[2] / "tests" / "jms" / "JmsTool.java"
-JMS_CLASSES = JMS_SOURCE.with_name("classes")
+_INSTALLED = Path(__file__).with_name("jms_tool")  # where the wheel has it
+_FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "tests" / "jms"
+JMS_SOURCE = _FOLDER / "JmsTool.java"
+JMS_CLASSES = _FOLDER / "classes"
 # A producer rides over a broker that comes back; one that never was there is reported after a few attempts.
 _FIRST_ATTEMPTS = 3
 _INT_BITS = 31
@@ -231,11 +233,9 @@ def find_jms_client(
     """A client on the machine's Java and the broker's own jars, which are fetched when they are not cached.
 
     Raises:
-        JmsError: no Java or no jars; or the Java sources are not there (an installed wheel has none).
+        JmsError: no Java or no jars.
     """
     progress = progress or SilentProgress()
-    if not JMS_SOURCE.is_file():
-        raise JmsError(f"{JMS_SOURCE} is missing: the JMS client runs from a checkout of the repository")
     try:
         java = find_java(progress)
         jars = broker_jars(cache or jar_cache(), progress, JAR_SOURCES)

