@@ -23,12 +23,12 @@ T = TypeVar("T")
 def target_option(service: str, port: int) -> Any:
     """The option `--target`, the default of a parameter `target: str`.
 
-    Its own default is the variable `PENSTOCK_<SERVICE>_TARGET`, else `port` on this machine.
+    Its own default is the variable `PENSTOCK_TARGET_<SERVICE>`, else `port` on this machine.
     """
     return typer.Option(
         f"127.0.0.1:{port}",
         "--target",
-        envvar=f"PENSTOCK_{service.upper()}_TARGET",
+        envvar=f"PENSTOCK_TARGET_{service.upper()}",
         metavar="HOST:PORT",
         help=f"Address of the {service} service.",
         rich_help_panel="Connection",

@@ -3,15 +3,11 @@
 import asyncio
 import contextlib
 import os
-import re
 import signal
 from pathlib import Path
 
 from deploy.local.launch import tied_to_parent
 from deploy.local.part import PartSpec
-
-# Where the command line looks for services; to the services themselves these would be unknown settings.
-_OF_THE_COMMAND_LINE = re.compile(r"PENSTOCK_[A-Z]+_TARGET")
 
 
 class ChildProcess:
@@ -37,7 +33,7 @@ class ChildProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *tied_to_parent(self.spec.argv),
                 cwd=self._working_directory,
-                env={**_inherited(), **self.spec.environment},
+                env={**os.environ, **self.spec.environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -71,7 +67,3 @@ class ChildProcess:
     def _signal_group(group: int, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
             os.killpg(group, number)
-
-
-def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not _OF_THE_COMMAND_LINE.fullmatch(name)}

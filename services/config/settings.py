@@ -32,6 +32,3 @@ class ConfigSettings(ServiceSettings):
     pattern_seconds: float = Field(
         default=0.5, gt=0, description="Processor time that matching a value with its allowed pattern may take."
     )
-    target: str = Field(
-        default="", description="Address at which the `penstock` command calls this service; unused by the service."
-    )

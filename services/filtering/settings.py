@@ -21,6 +21,3 @@ class FilteringSettings(ConfigClientSettings):
     max_subscriptions_per_topic: int = Field(
         default=200, ge=1, description="Subscriptions a topic may have, as Amazon SNS limits its filter policies."
     )
-    target: str = Field(
-        default="", description="Address at which the `penstock` command calls this service; unused by the service."
-    )

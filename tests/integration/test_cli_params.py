@@ -31,7 +31,7 @@ class Command:
     """`penstock params` with the address of a service in its environment."""
 
     def __init__(self, target: str) -> None:
-        self._environment = {**os.environ, "PENSTOCK_CONFIG_TARGET": target, "NO_COLOR": "1"}
+        self._environment = {**os.environ, "PENSTOCK_TARGET_CONFIG": target, "NO_COLOR": "1"}
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE

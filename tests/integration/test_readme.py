@@ -17,6 +17,7 @@ import pytest
 
 from deploy.local.ports import Ports
 from deploy.local.stack import EmbeddedStack
+from deploy.local.wiring import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -54,8 +55,7 @@ def at(ports: Ports, text: str) -> str:
 
 def environment(ports: Ports) -> dict[str, str]:
     """Variables that lead the commands to the stack, instead of to the default ports."""
-    targets = {f"PENSTOCK_{name.upper()}_TARGET": ports.address(name) for name in ("config", "filtering", "tracking")}
-    targets |= {f"PENSTOCK_{name.upper()}_TARGET": ports.address(name) for name in ("persistence", "bridge")}
+    targets = {f"PENSTOCK_TARGET_{name.upper()}": ports.address(name) for name in MODULES}
     return {
         **os.environ,
         **targets,

@@ -18,11 +18,6 @@ def test_the_defaults_need_no_environment() -> None:
     assert not settings.database.is_absolute()
 
 
-def test_the_variable_of_the_command_is_no_mistake() -> None:
-    """`PENSTOCK_CONFIG_TARGET` tells the `penstock` command where the service is; both may share an environment."""
-    load_settings(ConfigSettings, environ={"PENSTOCK_CONFIG_TARGET": "127.0.0.1:50051"})
-
-
 def test_all_problems_are_told() -> None:
     """A bad value and an unknown variable in one answer."""
     environ = {"PENSTOCK_CONFIG_KEPT_REVISIONS": "0", "PENSTOCK_CONFIG_STORE": "etcd", "PENSTOCK_CONFIG_DATABSE": "x"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cli.connection import target_option
 from deploy.local.ports import Ports, default_ports
 from deploy.local.wiring import MODULES, service_addresses, service_environment
 from services.runtime.settings import ServiceSettings, load_settings
@@ -66,6 +67,16 @@ def test_no_port_is_left_at_its_default(kind: str, ports: Ports, tmp_path: Path)
     )
     found = {value for value in environment.values() if value.rpartition(":")[2].partition("/")[0] in unmoved}
     assert found == set()
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_variables_of_the_command_line_are_no_mistake_to_a_process(kind: str, tmp_path: Path, ports: Ports) -> None:
+    """Where `penstock` looks for services may stand in the environment of the services themselves."""
+    environment = service_environment(
+        kind, ports=ports, addresses=service_addresses(kind, ports), data_directory=tmp_path
+    )
+    of_the_command_line = {target_option(name, 1).envvar: "127.0.0.1:1" for name in MODULES}
+    load_settings(_settings_class(kind), {**environment, **of_the_command_line})
 
 
 def test_password_of_the_broker_is_secret(ports: Ports, tmp_path: Path) -> None:
