@@ -1,6 +1,7 @@
 """Allowed patterns are regular expressions of callers: matching runs in a child process that a hard limit ends.
 
-Python's engine backtracks, and meanwhile nothing else of its process runs: a hostile pattern would stop the service.
+Python's engine backtracks, its compiler goes through case-insensitive ranges character by character, and meanwhile
+nothing else of its process runs: a hostile pattern would stop the service.
 """
 
 import asyncio
@@ -32,14 +33,17 @@ class PatternProcess:
         """Whether the whole value matches the pattern.
 
         Raises:
-            InvalidArgumentError: the match took longer than it may.
+            InvalidArgumentError: the pattern is no regular expression, or the match took longer than it may.
         """
         question = json.dumps([pattern, value]).encode() + b"\n"
         # One thread: a question whose caller went away is still answered before the next one is asked.
         answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
-        if answer:
-            return bool(json.loads(answer))
+        reply = json.loads(answer) if answer else None
+        if isinstance(reply, bool):
+            return reply
         fault = f"matching the value takes more than {self._cpu_seconds:g} s of processor time: simplify the pattern"
+        if reply is not None:
+            fault = f"is not a regular expression: {reply}"
         raise InvalidArgumentError(
             f"allowed_pattern: {fault}", violations=[FieldViolation(field="allowed_pattern", description=fault)]
         )

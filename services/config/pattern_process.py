@@ -1,4 +1,4 @@
-"""The child process of `pattern`: `[pattern, value]` lines in, `true` or `false` lines out, a limit on each match.
+"""The child process of `pattern`: `[pattern, value]` lines in, `true`, `false` or `"fault"` lines out, each in time.
 
 Runs as a script without the product on its path. It ends with its input, and by SIGVTALRM when a match takes too long.
 """
@@ -17,10 +17,17 @@ def main() -> None:
         pattern, value = json.loads(line)
         # Not handled, so its default action ends the process even while the engine holds the interpreter.
         signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
-        matched = re.fullmatch(pattern, value) is not None
+        answer = _answer(pattern, value)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        sys.stdout.write(f"{json.dumps(matched)}\n")
+        sys.stdout.write(f"{json.dumps(answer)}\n")
         sys.stdout.flush()
+
+
+def _answer(pattern: str, value: str) -> bool | str:
+    try:
+        return re.fullmatch(pattern, value) is not None
+    except (re.error, OverflowError, RecursionError) as error:
+        return str(error)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from services.config.crypto import SecretBox
 from services.config.page_token import page_token, position_in
-from services.config.parameter import MAX_LABELS, Parameter, Sealed
+from services.config.parameter import MAX_LABELS, MAX_PATTERN_LENGTH, Parameter, Sealed
 from services.config.path import Selector, parse_name, parse_path, parse_selector
 from services.config.store import ParameterStore
 from services.config.update import ParameterUpdate, check_update, is_label, next_version, not_found, pattern_after
 from services.runtime.errors import FieldViolation, InvalidArgumentError
 
 Matches = Callable[[str, str], Awaitable[bool]]
-"""Whether a whole value (second) matches a pattern (first), in bounded time."""
+"""Whether a whole value (second) matches a pattern (first), in bounded time.
+
+Raises InvalidArgumentError when the pattern is no regular expression or takes too long.
+"""
 
 MAX_BATCH = 100
 MAX_LIST_PAGE = 1000
@@ -74,7 +77,7 @@ class ParameterRegistry:
                 `next_version`; also when the value does not match the parameter's pattern.
             ResourceExhaustedError: no room to write.
         """
-        name = check_update(update, now=self._now())
+        name = check_update(update, now=self._now(), found=await self._pattern_violations(update))
         while True:
             found = await self._store.get([Selector(name=name)])
             pattern = pattern_after(update, found.parameters[0])
@@ -124,7 +127,7 @@ class ParameterRegistry:
         )
 
     async def versions_page(self, text: str, *, page_size: int, token: str) -> Page:
-        """A page of the kept versions of a parameter, newest first."""
+        """A page of the kept versions of a parameter, newest first; it may be shorter than asked for."""
         name = parse_name(text)
         limit = _page_size(page_size, default=_DEFAULT_VERSIONS_PAGE, largest=MAX_VERSIONS_PAGE)
         query = f"versions {name}"
@@ -132,8 +135,8 @@ class ParameterRegistry:
         found = await self._store.versions(name, before=int(before) if before else None, limit=limit + 1)
         if not found and not before:
             raise not_found(name)
-        shown = found[:limit]
-        more = len(found) > limit
+        shown = _within_bytes(found[:limit])
+        more = len(found) > len(shown)
         return Page(
             parameters=shown,
             next_token=page_token(query, str(shown[-1].version)) if more else "",
@@ -159,6 +162,15 @@ class ParameterRegistry:
         if not isinstance(parameter.value, Sealed):
             return parameter.value
         return self._secrets.open(parameter.value, parameter.name, parameter.version) if decrypt else ""
+
+    async def _pattern_violations(self, update: ParameterUpdate) -> Sequence[FieldViolation]:
+        if not update.allowed_pattern or len(update.allowed_pattern) > MAX_PATTERN_LENGTH:
+            return ()
+        try:
+            await self._matches(update.allowed_pattern, "")
+        except InvalidArgumentError as error:
+            return error.violations
+        return ()
 
     def _decision(
         self, update: ParameterUpdate, name: str, matched: str

@@ -35,6 +35,22 @@ async def test_the_whole_value_must_match(patterns: PatternProcess, pattern: str
     assert await patterns.matches(pattern, value) is matched
 
 
+@pytest.mark.parametrize(
+    "pattern", ["(", "a{99999999999}", "(?<=a+)b", "(" * 1024], ids=["open", "overflow", "look-behind", "deep"]
+)
+async def test_a_text_that_is_no_pattern_is_refused(patterns: PatternProcess, pattern: str) -> None:
+    """The field is named, and the process lives on."""
+    with pytest.raises(InvalidArgumentError, match="allowed_pattern: is not a regular expression"):
+        await patterns.matches(pattern, "a")
+    assert await patterns.matches("a", "a")
+
+
+async def test_a_pattern_that_takes_long_to_compile_is_ended(patterns: PatternProcess) -> None:
+    """The compiler folds each character of a range: seconds for a pattern of a thousand characters."""
+    with pytest.raises(InvalidArgumentError, match=r"more than 0\.2 s of processor time"):
+        await patterns.matches("(?i)" + "[\u0100-\uffff]" * 200, "a")
+
+
 async def test_questions_at_the_same_time_get_their_own_answers(patterns: PatternProcess) -> None:
     """However many wait."""
     answers = await asyncio.gather(*(patterns.matches(str(number % 7), "3") for number in range(100)))

@@ -10,7 +10,7 @@ from services.config.parameter import ParameterType, Sealed
 from services.config.registry import ParameterRegistry
 from services.config.store import MemoryStore
 from services.config.update import ParameterUpdate
-from services.runtime.errors import InvalidArgumentError, NotFoundError
+from services.runtime.errors import FieldViolation, InvalidArgumentError, NotFoundError
 
 
 async def matches(pattern: str, value: str) -> bool:
@@ -193,3 +193,16 @@ async def test_deleting_takes_the_same_names(registry: ParameterRegistry) -> Non
     """And answers the revision."""
     await registry.put(update("one"))
     assert await registry.delete(" /one", expected_version=1) == 2
+
+
+async def test_a_faulty_pattern_is_told_with_the_other_faults(store: MemoryStore) -> None:
+    """One answer is enough to repair an update; the pattern was compiled where it cannot stop the service."""
+    fault = FieldViolation(field="allowed_pattern", description="is not a regular expression")
+
+    async def refuses(_pattern: str, _value: str) -> bool:
+        raise InvalidArgumentError("no", violations=[fault])
+
+    registry = ParameterRegistry(store, SecretBox(b"k" * 32), refuses, now=lambda: 1000.0)
+    with pytest.raises(InvalidArgumentError) as caught:
+        await registry.put(update("/a", "", allowed_pattern="("))
+    assert fields(caught.value) == ["allowed_pattern", "value"]
