@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from services.filtering.dialect import Dialect
 from services.filtering.message import Facets, attribute_facets, body_facets
@@ -64,4 +65,7 @@ def _shown(values: Sequence[Value]) -> str:
 def _shown_value(value: Value) -> str:
     if isinstance(value, Constant):
         return value.value
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+    if isinstance(value, Decimal):
+        return str(value)
+    # Half a surrogate pair, which JSON may escape, is in no UTF-8: it is shown escaped again.
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()

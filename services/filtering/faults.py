@@ -36,14 +36,21 @@ class RefusedError(ValueError):
         self.offset = offset
 
 
+MAX_FINDINGS = 1000
+"""Told of one policy; the rest is left to the next attempt."""
+
+
 class Findings:
-    """Collects faults or warnings about one policy text."""
+    """Collects faults or warnings about one policy text, the first `MAX_FINDINGS` that are added."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._found: list[tuple[int, Fault]] = []
 
     def add(self, message: str, path: str, offset: int) -> None:
+        if len(self._found) == MAX_FINDINGS:
+            return
+        message, path = _encodable(message), _encodable(path)
         line, column = line_and_column(self._text, offset)
         self._found.append((offset, Fault(message=message, path=path, line=line, column=column)))
 
@@ -53,6 +60,11 @@ class Findings:
 
     def __bool__(self) -> bool:
         return bool(self._found)
+
+
+def _encodable(text: str) -> str:
+    """The text as UTF-8 can carry it: JSON may escape one half of a surrogate pair."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 _PLAIN_NAME = re.compile(r"[$A-Za-z_][$A-Za-z0-9_-]*")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, auto
 from itertools import product
+from math import prod
 from typing import Any, NoReturn
 
 from services.filtering.document import MAX_DEPTH
@@ -18,6 +19,9 @@ from services.filtering.values import Value, exact_number, scalar
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_ATTRIBUTES = 1024
+MAX_READINGS = 100
+"""Ways to assign keys to arrays, where names with dots in them make a key lead into several."""
+
 _PAIR = 2
 
 Elements = tuple[tuple[int, int], ...]
@@ -180,11 +184,18 @@ def share_an_element(candidates: Sequence[Sequence[Elements]]) -> bool:
 
     `candidates` has the satisfying places of each key, at least one. The cost grows with the number of places, not with
     the number of their combinations: an element of an outer array is entered once for all keys that look into it.
+
+    Raises:
+        InvalidBodyError: names with dots make the keys lead into arrays in more than `MAX_READINGS` ways.
     """
     constrained = [_by_array(places) for places in candidates if () not in places]
     if len(constrained) < _PAIR:
         return True
     # A key leads into one array; into several only where a name with dots in it looks like nested names.
+    if prod(map(len, constrained)) > MAX_READINGS:
+        raise InvalidBodyError(
+            f"names with dots make the body readable in more than {MAX_READINGS} ways: write nested names as objects"
+        )
     for choice in product(*constrained):
         together: dict[int, list[dict[int, list[Elements]]]] = {}
         for number, arrays in zip(choice, constrained, strict=True):

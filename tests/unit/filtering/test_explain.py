@@ -44,3 +44,9 @@ def test_message_without_attributes_satisfies_no_key() -> None:
     assert not explain(policy, SNS_ATTRIBUTES, Message(attributes={})).keys[0].satisfied
     other = Message(attributes={"b": (AttributeType.STRING, "x")})
     assert explain(policy, SNS_ATTRIBUTES, other).keys[0].satisfied
+
+
+def test_half_a_surrogate_pair_is_shown_escaped() -> None:
+    """JSON can name it, UTF-8 cannot carry it."""
+    found = explained('{"a": ["x"]}', b'{"a": "\\ud800!"}')
+    assert found.keys[0].actual == '"\\ud800!"'

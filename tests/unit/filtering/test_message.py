@@ -148,3 +148,13 @@ def test_many_elements_without_a_common_one_are_joined_in_linear_steps() -> None
     facets = body_facets(json.dumps(body).encode())
     places = [[place for place, _ in facets.elements[f"a.k{key}"]] for key in range(5)]
     assert not share_an_element(places)
+
+
+def test_names_with_dots_do_not_multiply_the_work_without_end() -> None:
+    """Two arrays that twenty keys may mean: a million readings, each to be tried where no element has all keys."""
+    elements = [{f"k{number}": 1} for number in range(20)]
+    facets = body_facets(json.dumps({"a": {"b": elements}, "a.b": elements}).encode())
+    places = [[place for place, _ in facets.elements[f"a.b.k{key}"]] for key in range(20)]
+    assert not share_an_element(places[:6])
+    with pytest.raises(InvalidBodyError, match="names with dots"):
+        share_an_element(places)

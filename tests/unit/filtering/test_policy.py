@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.filtering.dialect import EVENTBRIDGE, MAX_BRANCHES, MAX_POLICY_BYTES, SNS_ATTRIBUTES, SNS_BODY, Dialect
-from services.filtering.faults import Fault, PolicyError, member_path
+from services.filtering.faults import MAX_FINDINGS, Fault, PolicyError, member_path
 from services.filtering.policy import parse_policy
 
 
@@ -212,3 +212,19 @@ def test_paths_quote_names_that_do_not_stand_alone() -> None:
     """A path can be read back."""
     assert member_path("$", "price") == "$.price"
     assert member_path("$.a", "it's") == r"$.a['it\'s']"
+
+
+def test_faults_can_be_told_whatever_the_policy_holds() -> None:
+    """Half a surrogate pair, which JSON may escape, in an operator and in a name."""
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(r'{"\ud800": [{"\udfff": 1}]}', SNS_ATTRIBUTES)
+    (fault,) = caught.value.faults
+    assert str(fault).encode()
+    assert (fault.message, fault.path) == (r"Unrecognized match type \udfff", r"$['\ud800'][0]")
+
+
+def test_thousands_of_faults_are_cut() -> None:
+    """Each one costs a look through the text and room in the answer."""
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(f'{{"a": [{",".join(["{}"] * 5000)}]}}', SNS_ATTRIBUTES)
+    assert len(caught.value.faults) == MAX_FINDINGS

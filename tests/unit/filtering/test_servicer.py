@@ -1,12 +1,13 @@
 """The servicer on the in-memory store: what only concerns the transport; the rest runs over sockets."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
 from penstock.errors.v1 import error_reason_pb2 as reasons
 from penstock.filtering.v1 import filtering_service_pb2 as pb
-from penstock.filtering.v1 import message_pb2
+from penstock.filtering.v1 import message_pb2, subscription_pb2
 
 from services.filtering.servicer import MAX_BATCH, FilteringServicer
 from services.filtering.store import MemorySubscriptionStore
@@ -67,6 +68,28 @@ async def test_batch_larger_than_one_turn_is_answered_in_order(servicer: Filteri
     )
     found = [[response.subscriptions[index].name for index in r.subscription_indexes] for r in response.results]
     assert found == [["c"] if number % 3 else ["a", "b"] for number in range(1000)]
+
+
+async def test_other_calls_get_a_turn_between_large_bodies(servicer: FilteringServicer) -> None:
+    """Sixty bodies of 250 KiB take a second or two."""
+    document = subscription("body", policy='{"k": ["x"]}').document
+    document.dialect = subscription_pb2.FILTER_DIALECT_SNS_BODY
+    await servicer.PutSubscription(pb.PutSubscriptionRequest(subscription=document), CONTEXT)
+    body = b'{"k": "x", "l": "%s"}' % (b"x" * 250_000)
+    batch = pb.BatchMatchMessagesRequest(topic="topic", messages=[message_pb2.FilterableMessage(body=body)] * 10)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counter = asyncio.create_task(count_turns())
+    response = await servicer.BatchMatchMessages(batch, CONTEXT)
+    counter.cancel()
+    assert [found.name for found in response.subscriptions] == ["body"]
+    assert turns >= 5
 
 
 @pytest.mark.parametrize("count", [0, MAX_BATCH + 1])
