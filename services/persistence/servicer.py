@@ -1,6 +1,5 @@
 """PersistenceService over gRPC."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -8,17 +7,14 @@ from penstock.persistence.v1 import persistence_service_pb2 as pb
 from penstock.persistence.v1 import persistence_service_pb2_grpc
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
-from services.persistence.page_token import decode_page_token, encode_page_token
 from services.persistence.record import microseconds, timestamp_fault
 from services.persistence.recorder import EventRecorder, RecordResult
-from services.persistence.store import EventQuery, EventStore, PutOutcome, StoredEvent
-from services.runtime.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from services.persistence.store import EventQuery, EventStore, Position, PutOutcome
+from services.runtime.errors import FieldViolation, InvalidArgumentError, NotFoundError, invalid_field
+from services.runtime.paging import fitting, page_size, page_token, position_in
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PersistenceService"].full_name
 MAX_EVENTS_PER_CALL = 5000
-_MAX_PAGE_SIZE, _DEFAULT_PAGE_SIZE = 1000, 100
-# Clients of gRPC take 4 MiB per message unless they are told otherwise.
-_MAX_PAGE_BYTES = 3 * 1024 * 1024
 _STORED = pb.PutEventResult(outcome=pb.PUT_EVENT_OUTCOME_STORED)
 _DUPLICATE = pb.PutEventResult(outcome=pb.PUT_EVENT_OUTCOME_DUPLICATE)
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,7 +29,7 @@ class PersistenceServicer(persistence_service_pb2_grpc.PersistenceServiceService
 
     async def PutEvents(self, request: pb.PutEventsRequest, _context: Context) -> pb.PutEventsResponse:  # noqa: N802
         if not 1 <= len(request.events) <= MAX_EVENTS_PER_CALL:
-            raise _invalid(
+            raise invalid_field(
                 "events", f"has {len(request.events)} entries; 1 to {MAX_EVENTS_PER_CALL} are taken per call"
             )
         results = await self._recorder.record(request.events)
@@ -41,7 +37,7 @@ class PersistenceServicer(persistence_service_pb2_grpc.PersistenceServiceService
 
     async def GetEvent(self, request: pb.GetEventRequest, _context: Context) -> pb.GetEventResponse:  # noqa: N802
         if not request.message_id:
-            raise _invalid("message_id", "is required")
+            raise invalid_field("message_id", "is required")
         record = await self._store.get(request.message_id)
         if record is None:
             raise NotFoundError(
@@ -52,14 +48,15 @@ class PersistenceServicer(persistence_service_pb2_grpc.PersistenceServiceService
         return pb.GetEventResponse(event=TrackingEvent.FromString(record.payload))
 
     async def ListEvents(self, request: pb.ListEventsRequest, _context: Context) -> pb.ListEventsResponse:  # noqa: N802
-        query, size = _query(request), _page_size(request)
-        after = decode_page_token(query, request.page_token)
+        query, size = _query(request), page_size(request.page_size)
+        conditions = f"events {query}"
+        after = position_in(request.page_token, conditions, _position)
         found = await self._store.list_events(query, after=after, limit=size + 1)
-        page = _fitting(found[:size])
-        more = len(page) < len(found)
+        page = fitting(found[:size], lambda event: len(event.record.payload))
+        last = page[-1].position if len(page) < len(found) else None
         return pb.ListEventsResponse(
             events=[TrackingEvent.FromString(event.record.payload) for event in page],
-            next_page_token=encode_page_token(query, page[-1].position) if more else "",
+            next_page_token=page_token(conditions, f"{last.occurred_at} {last.ordinal}") if last else "",
         )
 
 
@@ -85,25 +82,6 @@ def _query(request: pb.ListEventsRequest) -> EventQuery:
     return EventQuery(program_id=request.program_id or None, **times)
 
 
-def _page_size(request: pb.ListEventsRequest) -> int:
-    if not 0 <= request.page_size <= _MAX_PAGE_SIZE:
-        raise _invalid("page_size", f"is {request.page_size}; 1 to {_MAX_PAGE_SIZE}, or 0 for {_DEFAULT_PAGE_SIZE}")
-    return request.page_size or _DEFAULT_PAGE_SIZE
-
-
-def _fitting(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
-    """The first events, as many as one response may carry; at least one where there is one."""
-    size = 0
-    for count, event in enumerate(events):
-        size += len(event.record.payload)
-        if count and size > _MAX_PAGE_BYTES:
-            return events[:count]
-    return events
-
-
-def _invalid(field: str, description: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{field}: {description}",
-        violations=(FieldViolation(field=field, description=description),),
-        reason="ERROR_REASON_INVALID_FIELD",
-    )
+def _position(text: str) -> Position:
+    occurred_at, ordinal = map(int, text.split(" "))
+    return Position(occurred_at=occurred_at, ordinal=ordinal)

@@ -8,16 +8,15 @@ from penstock.tracking.v1 import tracking_service_pb2 as pb
 from penstock.tracking.v1 import tracking_service_pb2_grpc
 
 from services.runtime.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from services.runtime.paging import page_size, page_token, position_in
 from services.tracking.event import program_id_fault
 from services.tracking.intake import ACCEPTED, Intake, Source
-from services.tracking.page_token import decode_page_token, encode_page_token
 from services.tracking.program import Program
 from services.tracking.program_store import ProgramStore
 from services.tracking.stream import stream_batches
 
 SERVICE = pb.DESCRIPTOR.services_by_name["TrackingService"].full_name
-_MAX_PAGE_SIZE, _DEFAULT_PAGE_SIZE = 1000, 100
-
+_EVERY_PROGRAM = "programs"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -65,16 +64,13 @@ class TrackingServicer(tracking_service_pb2_grpc.TrackingServiceServicer):
     async def ListPrograms(  # noqa: N802
         self, request: pb.ListProgramsRequest, _context: Context
     ) -> pb.ListProgramsResponse:
-        if not 0 <= request.page_size <= _MAX_PAGE_SIZE:
-            raise _invalid(
-                "page_size", f"page_size is {request.page_size}; 1 to {_MAX_PAGE_SIZE}, 0 means {_DEFAULT_PAGE_SIZE}"
-            )
-        size = request.page_size or _DEFAULT_PAGE_SIZE
-        found = await self._store.list_after(decode_page_token(request.page_token), size + 1)
+        size = page_size(request.page_size)
+        after = position_in(request.page_token, _EVERY_PROGRAM, str) or ""
+        found = await self._store.list_after(after, size + 1)
         page = found[:size]
         return pb.ListProgramsResponse(
             programs=[program.to_proto() for program in page],
-            next_page_token=encode_page_token(page[-1].program_id) if len(found) > size else "",
+            next_page_token=page_token(_EVERY_PROGRAM, page[-1].program_id) if len(found) > size else "",
         )
 
     async def DeleteProgram(  # noqa: N802
@@ -88,7 +84,7 @@ class TrackingServicer(tracking_service_pb2_grpc.TrackingServiceServicer):
 
 def _program_id(program_id: str) -> str:
     if fault := program_id_fault(program_id):
-        raise _invalid("program_id", fault)
+        raise InvalidArgumentError(fault, violations=[FieldViolation(field="program_id", description=fault)])
     return program_id
 
 
@@ -98,7 +94,3 @@ def _not_found(program_id: str) -> NotFoundError:
         reason="ERROR_REASON_PROGRAM_NOT_FOUND",
         metadata={"program_id": program_id},
     )
-
-
-def _invalid(field: str, text: str) -> InvalidArgumentError:
-    return InvalidArgumentError(text, violations=[FieldViolation(field=field, description=text)])

@@ -50,16 +50,8 @@ def test_token_of_another_query_is_refused(topics: Topics) -> None:
     assert caught.value.reason == "ERROR_REASON_INVALID_PAGE_TOKEN"
 
 
-@pytest.mark.parametrize("token", ["x", "!!!!", "AAAA", "YQ==", "é"])
-def test_malformed_token_is_refused(topics: Topics, token: str) -> None:
-    """Nothing of ours."""
-    with pytest.raises(InvalidArgumentError, match="begin again without it"):
-        read_page(topics.all(), topic="", page_size=0, token=token)
-
-
-@pytest.mark.parametrize("size", [-1, 1001])
-def test_page_size_out_of_range_is_refused(topics: Topics, size: int) -> None:
+def test_page_size_out_of_range_is_refused(topics: Topics) -> None:
     """The field is named."""
     with pytest.raises(InvalidArgumentError) as caught:
-        read_page(topics.all(), topic="", page_size=size, token="")
+        read_page(topics.all(), topic="", page_size=1001, token="")
     assert caught.value.violations[0].field == "page_size"

@@ -93,6 +93,17 @@ async def test_pages_follow_their_tokens(servicer: PersistenceServicer) -> None:
     assert second.next_page_token == ""
 
 
+@pytest.mark.parametrize(
+    "other", [{}, {"program_id": "q"}, {"program_id": "p", "until_time": Timestamp(seconds=9)}], ids=str
+)
+async def test_a_token_is_good_for_its_query_alone(servicer: PersistenceServicer, other: dict[str, Any]) -> None:
+    """Going on with other conditions would show a listing that never was."""
+    await put(servicer, *[event(f"m{number}", second=number) for number in range(4)])
+    first = await listed(servicer, program_id="p", page_size=2)
+    with pytest.raises(InvalidArgumentError, match="page_token: was not issued for this query"):
+        await listed(servicer, page_token=first.next_page_token, **other)
+
+
 async def test_a_page_size_of_zero_means_a_hundred(servicer: PersistenceServicer) -> None:
     """As the API says."""
     await put(servicer, *[event(f"m{number}") for number in range(101)])
@@ -124,11 +135,11 @@ async def test_a_listing_is_narrowed_by_time(servicer: PersistenceServicer) -> N
 @pytest.mark.parametrize(
     ("request_fields", "complaint"),
     [
-        ({"page_size": -1}, "page_size: is -1"),
-        ({"page_size": 1001}, "page_size: is 1001"),
+        ({"page_size": -1}, "page_size: -1 is not between"),
+        ({"page_size": 1001}, "page_size: 1001 is not between"),
         ({"from_time": Timestamp(nanos=-1)}, "from_time: nanos = -1"),
         ({"until_time": Timestamp(seconds=2**60)}, "until_time: seconds"),
-        ({"page_token": "nonsense"}, "page_token: is not a page token"),
+        ({"page_token": "nonsense"}, "page_token: was not issued for this query"),
     ],
     ids=["negative size", "large size", "bad start", "bad end", "bad token"],
 )

@@ -16,6 +16,7 @@ from services.runtime.errors import (
     PenstockError,
     ResourceExhaustedError,
     RetryableError,
+    invalid_field,
 )
 
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, PenstockError)]
@@ -49,6 +50,17 @@ def test_error_without_default_reason_wants_the_exact_one() -> None:
     """Not found says what was not found."""
     with pytest.raises(TypeError, match="reason"):
         NotFoundError("no parameter /a")  # type: ignore[call-arg]
+
+
+def test_invalid_field_is_told_in_text_and_in_the_violation() -> None:
+    """For people and for forms."""
+    error = invalid_field("page_size", "is 7", reason="ERROR_REASON_OVERLOADED", metadata={"a": "b"})
+    assert (error.message, error.reason, dict(error.metadata)) == (
+        "page_size: is 7",
+        "ERROR_REASON_OVERLOADED",
+        {"a": "b"},
+    )
+    assert error.violations == (FieldViolation(field="page_size", description="is 7"),)
 
 
 def test_error_carries_message_reason_and_metadata() -> None:
