@@ -49,7 +49,7 @@ class Dedup(Protocol):
         ...
 
     async def renew(self, keys: Sequence[str]) -> None:
-        """Extends leases held. Raises DedupUnavailableError."""
+        """Extends leases held; without keys it only tells whether the store is there. Raises DedupUnavailableError."""
         ...
 
     async def done(self, keys: Sequence[str]) -> None:
@@ -144,7 +144,9 @@ class GuardedDedup:
         return answer or Done()
 
     async def renew(self, keys: Sequence[str]) -> None:
-        await self._try(lambda: self._shared.renew(keys))
+        # Asked without keys while the store is away, so that an idle bridge notices its return too.
+        if keys or not self.available:
+            await self._try(lambda: self._shared.renew(keys))
 
     async def done(self, keys: Sequence[str]) -> None:
         await self._local.done(keys)

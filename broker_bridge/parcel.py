@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from broker_bridge.message import Message
 
@@ -16,8 +17,7 @@ class AttributeKind(StrEnum):
     BINARY = "Binary"
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):  # made for every property of every message: a third of the time of a dataclass
     """A JMS property with the type its route declares: text, decimal number or JSON array, always written as text."""
 
     kind: AttributeKind

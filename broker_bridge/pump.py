@@ -35,6 +35,7 @@ _RENEW_SECONDS = 5.0
 _FILTER_PAUSE_SECONDS = 1.0
 _BURY_PAUSE_SECONDS = 1.0
 _FAULT_PAUSE_SECONDS = 1.0
+_MAX_UNBURIED = 10_000
 
 
 class Broker(Protocol):
@@ -177,9 +178,7 @@ class Pump:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
-            keys = [entry.key for entry in self._ledger.dispatching()]
-            if keys:
-                await self._dedup.renew(keys)
+            await self._dedup.renew([entry.key for entry in self._ledger.dispatching()])
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:
         poison: list[tuple[Entry, str]] = []
@@ -291,6 +290,8 @@ class Pump:
         except BrokerError as error:
             self._log.warning("a dead letter could not be written", message_id=entry.message.id, reason=str(error))
             self._unburied[entry.key] = letter
+            if len(self._unburied) > _MAX_UNBURIED:  # those the broker did take without our hearing of it
+                del self._unburied[next(iter(self._unburied))]
             self._hold([entry], _BURY_PAUSE_SECONDS)
             return
         self._unburied.pop(entry.key, None)

@@ -99,6 +99,9 @@ class RedisDedup:
         return [_claim(answer) for answer in cast("list[int]", answers)]
 
     async def renew(self, keys: Sequence[str]) -> None:
+        if not keys:
+            await self._call(self._client.ping())
+            return
         lease = str(int(_LEASE_SECONDS * 1000))
         await self._call(self._renew(self._names(keys), [self._owner, self._life, lease]))
 

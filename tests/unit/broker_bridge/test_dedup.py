@@ -111,3 +111,18 @@ async def test_a_message_another_bridge_works_on_is_busy() -> None:
     store = FailingStore()
     store.busy = {"a"}
     assert list(await GuardedDedup(store, report=lambda _why: None).claim(["a"])) == [Busy(seconds=3.0)]
+
+
+async def test_an_idle_bridge_notices_that_the_store_is_back() -> None:
+    """By a question without keys, asked only while it is away."""
+    clock, store = ManualClock(), FailingStore()
+    reports: list[str] = []
+    guarded = GuardedDedup(store, report=reports.append, pause=1.0, now=clock)
+    await guarded.renew([])
+    assert store.calls == 0
+    store.away = True
+    await guarded.claim(["a"])
+    store.away = False
+    clock.seconds += 1
+    await guarded.renew([])
+    assert reports == ["no answer", ""]
