@@ -159,6 +159,10 @@ def _up_in_background(home: "Home", screen: Screen, options: Sequence[str]) -> N
         process.wait()
         raise typer.Exit(130) from None
     if not ready:
+        if path.stat().st_size == 0:
+            _refuse(
+                f"the stack ended (exit code {process.returncode}) and could not write to {path}: is the disk full?"
+            )
         raise typer.Exit(EXIT_REFUSED)
 
 

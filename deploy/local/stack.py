@@ -209,7 +209,10 @@ class EmbeddedStack:
         self._on_event(event)
 
     def _write_state(self) -> None:
-        self.home.write_state(self.state())
+        try:
+            self.home.write_state(self.state())
+        except OSError as error:  # a full disk must not end the supervision of what runs
+            self._progress.step(f"stack.json is not up to date: {error}")
 
     async def _close(self) -> None:
         self._state = "stopping"

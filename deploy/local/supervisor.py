@@ -235,7 +235,10 @@ class Supervisor:
         child = ChildProcess(entry.spec, working_directory=self._working_directory, log_path=path)
         entry.child = child
         self._tell(entry, ProcessState.STARTING)
-        await child.start()
+        try:
+            await child.start()
+        except OSError as error:  # no room for its log, no process or descriptor left: that may pass
+            raise StartError(f"{entry.spec.name} cannot be started: {error}") from error
         end = asyncio.create_task(child.wait())
         try:
             await self._until_ready(entry, end)

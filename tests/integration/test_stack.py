@@ -164,3 +164,22 @@ async def test_process_that_does_not_serve_is_not_ready() -> None:
             await answers_serving(f"127.0.0.1:{port}", "one")
     finally:
         await server.stop(None)
+
+
+async def test_state_that_cannot_be_written_harms_nothing(tmp_path: Path) -> None:
+    """A full disk keeps `stack.json` from being written, not the processes from being supervised."""
+
+    class Steps:
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def step(self, text: str) -> None:
+            self.told.append(text)
+
+    steps = Steps()
+    (tmp_path / "stack.json.partial").mkdir()  # what it writes first
+    only_config = [name for name in DEPENDENCIES if name != "config"]
+    async with EmbeddedStack(home=tmp_path, ports=free_ports(), without=only_config, progress=steps) as stack:
+        stack.kill("config")
+        await stack.wait_ready("config")
+    assert any("stack.json is not up to date" in text for text in steps.told)

@@ -319,3 +319,21 @@ async def test_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
 async def _gone(processes: list[psutil.Process]) -> bool:
     _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 30)
     return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+
+
+async def test_restart_is_tried_again_while_the_log_cannot_be_opened(
+    supervisor: Supervisor, recorder: Recorder, tmp_path: Path
+) -> None:
+    """A full disk at the moment of a restart does not end the supervision."""
+    marker, logs = tmp_path / "marker", tmp_path / "logs"
+    supervisor.add(_part("one", WAITER, str(marker), ready=_written(marker), folder=tmp_path))
+    await supervisor.start()
+    logs.rename(tmp_path / "aside")
+    logs.touch()  # a file where the folder was: nothing can be opened in it
+    supervisor.kill("one")
+    async with asyncio.timeout(30):
+        while not any("cannot be started" in event.detail for event in recorder.events):  # noqa: ASYNC110 - it only lists
+            await asyncio.sleep(0.01)
+    logs.unlink()
+    await supervisor.wait_ready("one")
+    assert recorder.states("one")[-1] is ProcessState.READY
