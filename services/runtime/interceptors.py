@@ -6,13 +6,15 @@ One interceptor wraps each handler once: wrapping is what interceptors cost.
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from prometheus_client import REGISTRY, CollectorRegistry, Histogram
 
 from services.runtime import errors
@@ -90,24 +92,27 @@ class ServerCalls(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Handler, method: str) -> Handler:
         # Exactly the behaviour of the handler's arity is set.
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        wrapped = (self._streaming if handler.response_streaming else self._single)(behaviour, method)
+        given = _each_well_formed if handler.request_streaming else _well_formed
+        wrapped = (self._streaming if handler.response_streaming else self._single)(behaviour, given, method)
         return _MAKERS[handler.request_streaming, handler.response_streaming](
-            wrapped, handler.request_deserializer, handler.response_serializer
+            wrapped, _tolerant(handler.request_deserializer), handler.response_serializer
         )
 
     def _single(
-        self, behaviour: Callable[[Any, Context], Any], method: str
+        self, behaviour: Callable[[Any, Context], Any], given: Callable[[Any], Any], method: str
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def call(request: Any, context: Context) -> Any:
             async with _Call(self, context, method):
-                return await behaviour(request, context)
+                return await behaviour(given(request), context)
 
         return call
 
-    def _streaming(self, behaviour: Callable[[Any, Context], Any], method: str) -> Callable[[Any, Context], Any]:
+    def _streaming(
+        self, behaviour: Callable[[Any, Context], Any], given: Callable[[Any], Any], method: str
+    ) -> Callable[[Any, Context], Any]:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             async with _Call(self, context, method):
-                responses = behaviour(request, context)
+                responses = behaviour(given(request), context)
                 if inspect.isawaitable(responses):  # a handler that answers by context.write
                     await responses
                     return
@@ -144,6 +149,37 @@ class ServerCalls(grpc.aio.ServerInterceptor):
         if self._access_log == "all" or (self._access_log == "errors" and code is not grpc.StatusCode.OK):
             log = self._log.warning if code in _OURS else self._log.info
             log("call", method=method, code=code.name, milliseconds=round(seconds * 1000, 3), peer=peer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """Stands in for a request whose bytes are no message: what a deserializer raises, gRPC answers with UNKNOWN."""
+
+    fault: str
+
+
+def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    if deserialize is None:
+        return None
+
+    def request_of(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError as error:
+            return _Malformed(str(error))
+
+    return request_of
+
+
+def _well_formed(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise errors.InvalidArgumentError(f"the request cannot be read: {request.fault}")
+    return request
+
+
+async def _each_well_formed(requests: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _well_formed(request)
 
 
 class _Call:

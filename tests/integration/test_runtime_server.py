@@ -321,3 +321,16 @@ async def test_call_in_flight_finishes_while_the_server_drains() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.GetParameter(named("echo"))
     assert isinstance(from_rpc_error(caught.value), UnavailableError)
+
+
+async def test_bytes_that_are_no_message_are_an_invalid_argument(served: Served) -> None:
+    """Text that is not UTF-8, and bytes that are nothing; the handler never sees them."""
+    method = f"/{SERVICE}/GetParameter"
+    call = served.channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
+    for data in (b"\x0a\x02\xff\xfe", b"\xff" * 100):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(data)
+        error = from_rpc_error(caught.value)
+        assert isinstance(error, InvalidArgumentError)
+        assert "the request cannot be read" in error.message
+    assert served.servicer.calls == 0

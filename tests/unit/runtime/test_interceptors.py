@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry
 
 from services.runtime.channel import current_deadline
@@ -168,7 +169,8 @@ async def test_wrapped_handler_keeps_arity_and_serializers(make: Any) -> None:
         original.request_streaming,
         original.response_streaming,
     )
-    assert (handler.request_deserializer, handler.response_serializer) == (bytes.decode, str.encode)
+    assert handler.request_deserializer(b"text") == "text"
+    assert handler.response_serializer is original.response_serializer
 
 
 async def test_unknown_method_is_left_to_grpc() -> None:
@@ -207,3 +209,29 @@ async def test_binary_metadata_is_no_request_id() -> None:
     context = FakeContext(metadata=(("x-request-id", b"\xff"), ("traceparent", b"\xff")))
     assert await call(calls(), answer, context) == "answer"
     assert len(context.trailing[0][1]) == 32
+
+
+async def test_a_stream_ends_at_the_request_that_cannot_be_read() -> None:
+    """What came before it was handed on."""
+    seen: list[Timestamp] = []
+
+    async def behaviour(requests: Any, _context: Any) -> Any:
+        async for request in requests:
+            seen.append(request)
+            yield request
+
+    context = FakeContext()
+    handler = await wrapped(
+        calls(), grpc.stream_stream_rpc_method_handler(behaviour, request_deserializer=Timestamp.FromString)
+    )
+
+    async def requests() -> Any:
+        for data in (Timestamp(seconds=1).SerializeToString(), b"\xff", b""):
+            yield handler.request_deserializer(data)
+
+    with pytest.raises(grpc.aio.AbortError):
+        async for _ in handler.stream_stream(requests(), context):
+            pass
+    assert seen == [Timestamp(seconds=1)]
+    assert context.aborted
+    assert context.aborted[0] is grpc.StatusCode.INVALID_ARGUMENT
