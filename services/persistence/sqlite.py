@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
@@ -38,6 +38,9 @@ _CACHE_KIBIBYTES = 64 * 1024
 # Pages between checkpoints, four times the default: each costs two fsyncs and rewrites pages that soon change again.
 _CHECKPOINT_PAGES = 4000
 _READERS = 2
+# Payload bytes that one listing reads: more than one answer carries, less than a thousand of the largest events.
+_READ_BYTES = 4 * 1024 * 1024
+_Row = tuple[int, str, str, int, bytes]
 
 
 class SqliteEventStore:
@@ -117,7 +120,7 @@ class SqliteEventStore:
             if connection is None:
                 connection = self._thread.connection = _connected(f"{self._path.absolute().as_uri()}?mode=ro")
                 self._read_connections.append(connection)
-            rows = connection.execute(statement, values).fetchall()
+            rows = list(_within_bytes(connection.execute(statement, values)))
         except sqlite3.Error as error:
             raise UnavailableError(
                 f"reading {self._path} failed: {error}",
@@ -125,6 +128,16 @@ class SqliteEventStore:
                 metadata={"dependency": "sqlite"},
             ) from error
         return [_stored_event(*row) for row in rows]
+
+
+def _within_bytes(rows: Iterator[_Row]) -> Iterator[_Row]:
+    """The rows up to the one whose payload goes beyond what is read at once."""
+    size = 0
+    for row in rows:
+        yield row
+        size += len(row[-1])
+        if size > _READ_BYTES:
+            return
 
 
 def _locked(path: Path) -> int:

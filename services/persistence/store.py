@@ -68,7 +68,7 @@ class EventStore(Protocol):
         ...
 
     async def list_events(self, query: EventQuery, *, after: Position | None, limit: int) -> list[StoredEvent]:
-        """At most `limit` events after a position, oldest first.
+        """At most `limit` events after a position, oldest first; fewer when their payloads exceed 4 MiB together.
 
         Going on from the last position shows every event that was stored before the first call exactly once, whatever
         is stored meanwhile.

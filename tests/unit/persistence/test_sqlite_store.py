@@ -196,3 +196,13 @@ async def test_listing_reads_an_index(sqlite_store: SqliteEventStore) -> None:
         assert index in plan
         assert "SCAN" not in plan
         assert "TEMP B-TREE" not in plan
+
+
+async def test_a_listing_does_not_read_more_than_it_can_answer_with(sqlite_store: SqliteEventStore) -> None:
+    """A thousand of the largest events would be 400 MB; reading goes on from the last one."""
+    large = [record(f"m-{number:02}", occurred_at=number, payload=bytes(384 * 1024)) for number in range(30)]
+    await sqlite_store.put(large)
+    found = await sqlite_store.list_events(EventQuery(), after=None, limit=1001)
+    assert len(found) == 11
+    rest = await sqlite_store.list_events(EventQuery(), after=found[-1].position, limit=1001)
+    assert ids(found + rest) == [f"m-{number:02}" for number in range(22)]
