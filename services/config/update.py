@@ -181,7 +181,14 @@ def _faults(update: ParameterUpdate, now: float) -> Iterator[tuple[str, str]]:
         yield "data_type", f"{update.data_type[:128]!r} is not one of {', '.join(DATA_TYPES)}"
     if update.expires_at is not None and not now < update.expires_at < _END_OF_TIME:
         yield "expires_at", "lies in the past" if update.expires_at <= now else "lies beyond the year 9999"
-    for key, value in update.tags.items():
+    yield from _tags_faults(update.tags)
+
+
+def _tags_faults(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if len(tags) > MAX_TAGS:  # not looked at one by one: there may be a million
+        yield "tags", f"has {len(tags)} tags, at most {MAX_TAGS} are allowed"
+        return
+    for key, value in tags.items():
         yield from _tag_faults(key, value)
 
 

@@ -89,6 +89,7 @@ def test_updates_within_the_limits_are_accepted(update: ParameterUpdate) -> None
         (replace(UPDATE, tags={"k" * 129: "v"}), "tags", "1 to 128"),
         (replace(UPDATE, tags={"k": "v" * 257}), "tags['k']", "257 characters"),
         (replace(UPDATE, tags={"k": "a*b"}), "tags['k']", "only letters"),
+        (replace(UPDATE, tags={f"{number}*": "" for number in range(51)}), "tags", "has 51 tags, at most 50"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
