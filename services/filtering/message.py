@@ -23,6 +23,7 @@ MAX_READINGS = 100
 """Ways to assign keys to arrays, where names with dots in them make a key lead into several."""
 
 _PAIR = 2
+_SHOWN = 80  # characters of a name that an error repeats
 
 Elements = tuple[tuple[int, int], ...]
 """Where a value lies: (number of the array of objects, position in it), outermost first."""
@@ -97,17 +98,19 @@ def _number_attribute(name: str, text: str) -> Decimal:
     try:
         return exact_number(text)
     except ValueError as error:
-        raise InvalidAttributeError(f"attribute {name!r} is declared a Number: {error}") from None
+        raise InvalidAttributeError(f"attribute {name[:_SHOWN]!r} is declared a Number: {error}") from None
 
 
 def _array_attribute(name: str, text: str) -> Sequence[Value]:
     try:
         array = _load(text)
     except ValueError as error:
-        raise InvalidAttributeError(f"attribute {name!r} is declared a String.Array and is no JSON: {error}") from None
+        raise InvalidAttributeError(
+            f"attribute {name[:_SHOWN]!r} is declared a String.Array and is no JSON: {error}"
+        ) from None
     if not isinstance(array, list) or any(isinstance(item, list | dict) for item in array):
         raise InvalidAttributeError(
-            f"attribute {name!r} is declared a String.Array: it must be a JSON array of scalars"
+            f"attribute {name[:_SHOWN]!r} is declared a String.Array: it must be a JSON array of scalars"
         )
     return tuple(map(scalar, array))
 
