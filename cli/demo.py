@@ -169,7 +169,7 @@ class _TextPresenter:
             table.add_column(heading, overflow="fold", no_wrap=heading == "process")
         for name, part in stack.parts.items():
             kind = part.version if part.is_real else f"{part.version} [yellow](a double)[/yellow]"
-            table.add_row(name, kind, ", ".join(f"{role} {address}" for role, address in part.addresses.items()))
+            table.add_row(name, kind, "\n".join(f"{role} {address}" for role, address in part.addresses.items()))
         self._console.print(table)
 
     def told(self, result: "StoryResult") -> None:

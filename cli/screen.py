@@ -65,7 +65,7 @@ class TextScreen:
             self._table(stack["processes"])
         else:
             for process in stack["processes"]:
-                print("  ".join(_cells(process)))
+                print("  ".join(_cells(process, between=", ")))
         for line in _notes(stack):
             self._console.print(line, markup=False, soft_wrap=True)
 
@@ -77,12 +77,12 @@ class TextScreen:
         for heading in ("process", "state", "where", "kind", "what"):
             table.add_column(heading, overflow="fold", no_wrap=heading in {"process", "kind"})
         for process in processes:
-            table.add_row(*(Text(cell) for cell in _cells(process)))
+            table.add_row(*(Text(cell) for cell in _cells(process, between="\n")))
         self._console.print(table)
 
 
-def _cells(process: Document) -> Sequence[str]:
-    where = ", ".join(f"{name} {address}" for name, address in process["addresses"].items())
+def _cells(process: Document, *, between: str) -> Sequence[str]:
+    where = between.join(f"{name} {address}" for name, address in process["addresses"].items())
     restarts = f", {process['restarts']} restarts" if process["restarts"] else ""
     kind = "real" if process["is_real"] else "double"
     return process["name"], f"{process['state']}{restarts}", where, kind, process["version"]

