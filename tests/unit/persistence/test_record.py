@@ -35,13 +35,19 @@ def test_an_event_without_any_time_occurred_now() -> None:
 
 def test_every_fault_of_an_event_is_named() -> None:
     """All violations come at once, with field and limit."""
-    event = TrackingEvent(message_id="m" * 101, occurred_at=Timestamp(seconds=10**12), received_at=Timestamp(nanos=-1))
+    event = TrackingEvent(
+        message_id="m" * 101,
+        occurred_at=Timestamp(seconds=10**12),
+        sent_at=Timestamp(seconds=-(10**12)),
+        received_at=Timestamp(nanos=-1),
+    )
     with pytest.raises(InvalidArgumentError) as refusal:
         record_of(event, now=0)
     assert [(fault.field, fault.description) for fault in refusal.value.violations] == [
         ("message_id", "has 101 characters; at most 100"),
         ("program_id", "is required"),
         ("occurred_at", "seconds = 1000000000000 is outside the years 1 to 9999"),
+        ("sent_at", "seconds = -1000000000000 is outside the years 1 to 9999"),
         ("received_at", "nanos = -1 is outside 0 to 999999999"),
     ]
 
