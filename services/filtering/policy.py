@@ -215,9 +215,7 @@ class _PolicyReader:
 
     def _nested(self, node: Object, names: tuple[str, ...], path: str, seen: set[str]) -> Policy:
         if not self._dialect.looks_at_body:
-            self._refuse(
-                "Filter policy scope MessageAttributes does not support nested filter policy", path, node.start
-            )
+            self._refuse(_NO_NESTING, path, node.start)
         elif not node.members:
             self._refuse("Empty objects are not allowed", path, node.start)
         else:
