@@ -15,6 +15,7 @@ from deploy.local.jms import JmsMessage
 
 QUEUE = "bulk"
 MESSAGES = 2_000
+_PAUSE_SECONDS = 0.2  # every look reads all rows
 
 
 async def tell(session: Session, kill: Callable[[str], Awaitable[None]], messages: int = MESSAGES) -> StoryResult:
@@ -55,7 +56,7 @@ async def _stored_at_least(session: Session, program: str, count: int) -> None:
     async def enough() -> bool:
         return len(await _stored(session, program)) >= count
 
-    await eventually(enough, f"{count} rows of {program} in persistence", patience=120)
+    await eventually(enough, f"{count} rows of {program} in persistence", patience=120, pause=_PAUSE_SECONDS)
 
 
 async def _stored(session: Session, program: str) -> Sequence[str]:

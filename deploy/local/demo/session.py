@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60.0
 """How long a story waits for something that must happen; far above what a loaded laptop needs."""
-_POLL_SECONDS = 0.02
+_PAUSE_SECONDS = 0.02
 
 T = TypeVar("T")
 
@@ -98,14 +98,19 @@ def _get_json(url: str) -> Any:
         return json.load(response)
 
 
-async def eventually(probe: Callable[[], Awaitable[T | None]], what: str, patience: float = PATIENCE_SECONDS) -> T:
-    """The first true answer of `probe`. Raises TimeoutError saying `what` did not come to be."""
+async def eventually(
+    probe: Callable[[], Awaitable[T | None]],
+    what: str,
+    patience: float = PATIENCE_SECONDS,
+    pause: float = _PAUSE_SECONDS,
+) -> T:
+    """The first true answer of `probe`, asked after pauses. Raises TimeoutError saying `what` did not come to be."""
     try:
         async with asyncio.timeout(patience):
             while True:
                 if answer := await probe():
                     return answer
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(pause)
     except TimeoutError:
         raise TimeoutError(f"waited {patience:.0f} s for {what}") from None
 
