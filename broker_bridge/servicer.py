@@ -13,7 +13,7 @@ from broker_bridge.message import MessageKind, TextError
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.routes import route_document
 from broker_bridge.stats import Snapshot
-from services.runtime.errors import FieldViolation, InvalidArgumentError, UnavailableError
+from services.runtime.errors import UnavailableError, invalid_field
 from services.runtime.health import HealthBoard
 
 SERVICE = "penstock.bridge.v1.BridgeService"
@@ -60,7 +60,7 @@ class BridgeServicer(bridge_service_pb2_grpc.BridgeServiceServicer):
         self, request: bridge_service_pb2.ListDeadLettersRequest, _context: _Context
     ) -> bridge_service_pb2.ListDeadLettersResponse:
         if not 0 <= request.max_messages <= _MAX_LISTED:
-            raise _invalid("max_messages", f"{request.max_messages} is not between 1 and {_MAX_LISTED}")
+            raise invalid_field("max_messages", f"{request.max_messages} is not between 1 and {_MAX_LISTED}")
         letters = self._open(request.source)
         try:
             found = await letters.list(request.max_messages or _DEFAULT_LISTED)
@@ -90,18 +90,13 @@ class BridgeServicer(bridge_service_pb2_grpc.BridgeServiceServicer):
 
     def _open(self, source: str) -> DeadLetterQueue:
         if not source.startswith("queue://") or len(source) == len("queue://"):
-            raise _invalid("source", f"{source!r} is not a queue such as queue://orders")
+            raise invalid_field("source", f"{source!r} is not a queue such as queue://orders")
         parts = self._parts
         return DeadLetterQueue(source, connect=parts.connect, addresses=parts.addresses, now_ms=parts.clock.wall)
 
     def _is_healthy(self, part: str) -> bool:
         state = self._health.get(part)
         return state is None or not state.detail
-
-
-def _invalid(field: str, description: str) -> InvalidArgumentError:
-    violation = FieldViolation(field=field, description=description)
-    return InvalidArgumentError(f"{field}: {description}", violations=[violation], reason="ERROR_REASON_INVALID_FIELD")
 
 
 def _unavailable(error: BrokerError) -> UnavailableError:

@@ -6,7 +6,7 @@ from services.config.parameter import Deletion, Parameter, ParameterEvent, Param
 from services.config.registry import ParameterRegistry
 from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark
-from services.runtime.errors import FieldViolation, InvalidArgumentError, UnimplementedError
+from services.runtime.errors import UnimplementedError, invalid_field
 
 _TYPES: dict[parameter_pb2.ParameterType, ParameterType] = {
     parameter_pb2.PARAMETER_TYPE_STRING: ParameterType.STRING,
@@ -29,8 +29,7 @@ def update_of(request: config_service_pb2.PutParameterRequest) -> ParameterUpdat
             metadata={"method": "PutParameter"},
         )
     if request.type and request.type not in _TYPES:
-        fault = f"{request.type} is not a ParameterType"
-        raise InvalidArgumentError(f"type: {fault}", violations=[FieldViolation(field="type", description=fault)])
+        raise invalid_field("type", f"{request.type} is not a ParameterType")
     return ParameterUpdate(
         name=request.name,
         value=request.value,

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from services.runtime.errors import FieldViolation, InternalError, InvalidArgumentError
+from services.runtime.errors import InternalError, invalid_field
 
 _CHILD = Path(__file__).with_name("pattern_process.py")
 
@@ -44,9 +44,7 @@ class PatternProcess:
         fault = f"matching the value takes more than {self._cpu_seconds:g} s of processor time: simplify the pattern"
         if reply is not None:
             fault = f"is not a regular expression: {reply}"
-        raise InvalidArgumentError(
-            f"allowed_pattern: {fault}", violations=[FieldViolation(field="allowed_pattern", description=fault)]
-        )
+        raise invalid_field("allowed_pattern", fault)
 
     async def close(self) -> None:
         """End the child process."""

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from services.config.crypto import SecretBox
-from services.config.page_token import page_token, position_in
 from services.config.parameter import MAX_LABELS, MAX_PATTERN_LENGTH, Parameter, Sealed
 from services.config.path import Selector, parse_name, parse_path, parse_selector
 from services.config.store import ParameterStore
 from services.config.update import ParameterUpdate, check_update, is_label, next_version, not_found, pattern_after
-from services.runtime.errors import FieldViolation, InvalidArgumentError
+from services.runtime import paging
+from services.runtime.errors import FieldViolation, InvalidArgumentError, invalid_field
 
 Matches = Callable[[str, str], Awaitable[bool]]
 """Whether a whole value (second) matches a pattern (first), in bounded time.
@@ -23,9 +23,6 @@ MAX_LIST_PAGE = 1000
 MAX_VERSIONS_PAGE = 100
 _DEFAULT_LIST_PAGE = 100
 _DEFAULT_VERSIONS_PAGE = 50
-
-# gRPC clients refuse messages above 4 MiB unless told otherwise.
-_PAGE_BYTES = 3 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +100,7 @@ class ParameterRegistry:
     async def get_batch(self, texts: Sequence[str]) -> Batch:
         """Several parameters of one revision, a result per name; duplicates once."""
         if not 1 <= len(texts) <= MAX_BATCH:
-            raise _invalid("names", f"{len(texts)} names are given, 1 to {MAX_BATCH} are allowed")
+            raise invalid_field("names", f"{len(texts)} names are given, 1 to {MAX_BATCH} are allowed")
         selectors = _selectors(texts)
         found = await self._store.get(list(selectors.values()))
         pairs = list(zip(selectors, found.parameters, strict=True))
@@ -116,30 +113,32 @@ class ParameterRegistry:
     async def list_page(self, path: str, *, recursive: bool, page_size: int, token: str) -> Page:
         """A page of the current versions below a path, ordered by name; it may be shorter than asked for."""
         parsed = parse_path(path)
-        limit = _page_size(page_size, default=_DEFAULT_LIST_PAGE, largest=MAX_LIST_PAGE)
+        limit = paging.page_size(page_size, default=_DEFAULT_LIST_PAGE, largest=MAX_LIST_PAGE)
         query = f"list {recursive} {parsed}"
-        after = position_in(token, query)
+        after = paging.position_in(token, query, str) or ""
         listing = await self._store.list_below(parsed, recursive=recursive, after=after, limit=limit)
-        shown = _within_bytes(listing.parameters)
+        shown = paging.fitting(listing.parameters, _size)
         more = listing.more or len(shown) < len(listing.parameters)
         return Page(
-            parameters=shown, next_token=page_token(query, shown[-1].name) if more else "", revision=listing.revision
+            parameters=shown,
+            next_token=paging.page_token(query, shown[-1].name) if more else "",
+            revision=listing.revision,
         )
 
     async def versions_page(self, text: str, *, page_size: int, token: str) -> Page:
         """A page of the kept versions of a parameter, newest first; it may be shorter than asked for."""
         name = parse_name(text)
-        limit = _page_size(page_size, default=_DEFAULT_VERSIONS_PAGE, largest=MAX_VERSIONS_PAGE)
+        limit = paging.page_size(page_size, default=_DEFAULT_VERSIONS_PAGE, largest=MAX_VERSIONS_PAGE)
         query = f"versions {name}"
-        before = position_in(token, query)
-        found = await self._store.versions(name, before=int(before) if before else None, limit=limit + 1)
+        before = paging.position_in(token, query, int)
+        found = await self._store.versions(name, before=before, limit=limit + 1)
         if not found and not before:
             raise not_found(name)
-        shown = _within_bytes(found[:limit])
+        shown = paging.fitting(found[:limit], _size)
         more = len(found) > len(shown)
         return Page(
             parameters=shown,
-            next_token=page_token(query, str(shown[-1].version)) if more else "",
+            next_token=paging.page_token(query, str(shown[-1].version)) if more else "",
             revision=self._store.revision,
         )
 
@@ -147,7 +146,7 @@ class ParameterRegistry:
         """Moves labels to a version, the newest by default. Malformed labels are named, the others attached."""
         name = parse_name(text)
         if not 1 <= len(labels) <= MAX_LABELS:
-            raise _invalid("labels", f"{len(labels)} labels are given, 1 to {MAX_LABELS} are allowed")
+            raise invalid_field("labels", f"{len(labels)} labels are given, 1 to {MAX_LABELS} are allowed")
         wanted = list(dict.fromkeys(labels))
         good = [label for label in wanted if is_label(label)]
         labelled = await self._store.label(name, good, version=version)
@@ -196,16 +195,6 @@ def _selectors(texts: Sequence[str]) -> dict[str, Selector]:
     return selectors
 
 
-def _within_bytes(parameters: Sequence[Parameter]) -> Sequence[Parameter]:
-    """As many of the parameters as one message takes, at least one if there is any."""
-    size = 0
-    for count, parameter in enumerate(parameters):
-        size += _size(parameter)
-        if size > _PAGE_BYTES and count:
-            return parameters[:count]
-    return parameters
-
-
 def _size(parameter: Parameter) -> int:
     value = parameter.value.envelope if isinstance(parameter.value, Sealed) else parameter.value.encode()
     texts = (
@@ -218,12 +207,6 @@ def _size(parameter: Parameter) -> int:
     return len(value) + 200 + 4 * sum(map(len, texts))
 
 
-def _page_size(asked: int, *, default: int, largest: int) -> int:
-    if not 0 <= asked <= largest:
-        raise _invalid("page_size", f"{asked} is not between 1 and {largest}; 0 means {default}")
-    return asked or default
-
-
 def _mismatch(name: str, pattern: str) -> InvalidArgumentError:
     fault = f"does not match the parameter's allowed pattern {pattern!r} as a whole"
     return InvalidArgumentError(
@@ -232,7 +215,3 @@ def _mismatch(name: str, pattern: str) -> InvalidArgumentError:
         reason="ERROR_REASON_PATTERN_MISMATCH",
         metadata={"name": name},
     )
-
-
-def _invalid(field: str, fault: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"{field}: {fault}", violations=[FieldViolation(field=field, description=fault)])

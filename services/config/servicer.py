@@ -12,7 +12,7 @@ from services.config.encoding import message_of, update_of, watch_message_of
 from services.config.path import parse_path
 from services.config.registry import ParameterRegistry
 from services.config.watch import WatchHub
-from services.runtime.errors import FieldViolation, InvalidArgumentError
+from services.runtime.errors import invalid_field
 
 SERVICE = messages.DESCRIPTOR.services_by_name["ConfigService"].full_name
 
@@ -96,8 +96,7 @@ class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
         path = parse_path(request.path)
         if request.from_revision < 0:
             fault = f"{request.from_revision} is negative; 0 begins with what exists"
-            violation = FieldViolation(field="from_revision", description=fault)
-            raise InvalidArgumentError(f"from_revision: {fault}", violations=[violation])
+            raise invalid_field("from_revision", fault)
         async with aclosing(self._hub.follow(path, request.from_revision)) as events:
             async for event in events:
                 yield watch_message_of(event, self._registry, decrypt=request.with_decryption)

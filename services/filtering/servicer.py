@@ -31,11 +31,11 @@ from services.filtering.store import SubscriptionStore, not_found
 from services.filtering.subscription import Subscription, policy_violations, read_dialect, read_subscription
 from services.filtering.topics import Topic
 from services.runtime.errors import (
-    FieldViolation,
     InvalidArgumentError,
     NotFoundError,
     ResourceExhaustedError,
     UnavailableError,
+    invalid_field,
 )
 from services.runtime.telemetry import counter
 
@@ -148,7 +148,7 @@ class FilteringServicer(filtering_service_pb2_grpc.FilteringServiceServicer):
                     reason = "ERROR_REASON_INVALID_FILTER_POLICY"
                     raise InvalidArgumentError(text, violations=policy_violations(error), reason=reason) from error
             case _:
-                raise _invalid("policy", "policy must be set: a stored subscription or an inline policy")
+                raise invalid_field("policy", "must be set: a stored subscription or an inline policy")
         try:
             explanation = explain(policy, dialect, read_message(request.message))
         except MessageError as error:
@@ -157,7 +157,7 @@ class FilteringServicer(filtering_service_pb2_grpc.FilteringServiceServicer):
 
     async def _match_batch(self, request: pb.BatchMatchMessagesRequest) -> pb.BatchMatchMessagesResponse:
         if not 1 <= len(request.messages) <= MAX_BATCH:
-            raise _invalid("messages", f"messages has {len(request.messages)} items; 1 to {MAX_BATCH} are allowed")
+            raise invalid_field("messages", f"has {len(request.messages)} items; 1 to {MAX_BATCH} are allowed")
         topic = self._store.topics.topic(request.topic)
         if topic is None:
             missing = match_error(error_reason_pb2.ERROR_REASON_TOPIC_NOT_FOUND, _no_topic(request.topic).message)
@@ -216,11 +216,6 @@ def _match_one(topic: Topic, message: message_pb2.FilterableMessage) -> Found:
         return topic.match(read_message(message))
     except MessageError as error:
         return error
-
-
-def _invalid(field: str, text: str) -> InvalidArgumentError:
-    violation = FieldViolation(field=field, description=text)
-    return InvalidArgumentError(text, violations=[violation], reason="ERROR_REASON_INVALID_FIELD")
 
 
 def _no_topic(topic: str) -> NotFoundError:

@@ -12,7 +12,7 @@ from penstock.tracking.v1 import tracking_event_pb2
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.persistence.recorder import EventRecorder, RecordResult
-from services.runtime.errors import InvalidArgumentError, RetryableError
+from services.runtime.errors import InvalidArgumentError, RetryableError, invalid_field
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DeliveryService"].full_name
 MAX_MESSAGES_PER_CALL = 1000
@@ -30,9 +30,8 @@ class DeliveryServicer(delivery_service_pb2_grpc.DeliveryServiceServicer):
         self, request: pb.DeliverMessagesRequest, _context: Context
     ) -> pb.DeliverMessagesResponse:
         if not 1 <= len(request.messages) <= MAX_MESSAGES_PER_CALL:
-            raise InvalidArgumentError(
-                f"messages: has {len(request.messages)} entries; 1 to {MAX_MESSAGES_PER_CALL} are taken per call",
-                reason="ERROR_REASON_INVALID_FIELD",
+            raise invalid_field(
+                "messages", f"has {len(request.messages)} entries; 1 to {MAX_MESSAGES_PER_CALL} are taken per call"
             )
         decoded = [_decoded(message) for message in request.messages]
         events = [item for item in decoded if isinstance(item, TrackingEvent)]

@@ -14,7 +14,7 @@ from penstock.delivery.v1 import delivery_service_pb2_grpc
 from penstock.delivery.v1.broker_message_pb2 import BrokerMessage
 from penstock.tracking.v1.tracking_service_pb2 import TrackResult
 
-from services.runtime.errors import FieldViolation, InvalidArgumentError, RetryableError
+from services.runtime.errors import InvalidArgumentError, RetryableError, invalid_field
 from services.tracking.event import MAX_MESSAGE_ID, TrackingEvent
 from services.tracking.intake import ACCEPTED, DUPLICATE, UNVERIFIED, Intake, Outcome, Source
 from services.tracking.json_event import event_from_text
@@ -35,8 +35,7 @@ class DeliveryServicer(delivery_service_pb2_grpc.DeliveryServiceServicer):
         self, request: pb.DeliverMessagesRequest, _context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.DeliverMessagesResponse:
         if not 0 < len(request.messages) <= MAX_MESSAGES:
-            text = f"messages has {len(request.messages)} entries; a call has 1 to {MAX_MESSAGES}"
-            raise InvalidArgumentError(text, violations=[FieldViolation(field="messages", description=text)])
+            raise invalid_field("messages", f"has {len(request.messages)} entries; a call has 1 to {MAX_MESSAGES}")
         decoded = [_decoded(message) for message in request.messages]
         events = [item for item in decoded if isinstance(item, TrackingEvent)]
         results = iter(await self._deliver(events) if events else ())

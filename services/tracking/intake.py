@@ -13,7 +13,7 @@ from typing import Protocol
 
 from penstock.tracking.v1 import tracking_event_pb2, tracking_service_pb2
 
-from services.runtime.errors import FieldViolation, InvalidArgumentError
+from services.runtime.errors import invalid_field
 from services.tracking.event import TrackingEvent, event_fault, needs_check, program_id_fault, shown, uuid7
 from services.tracking.frames import event_prefix
 from services.tracking.lookup import Finding, Unknown
@@ -113,9 +113,7 @@ class Intake:
             InternalError: the disk failed; nothing is known about the events.
         """
         if not 0 < len(events) <= MAX_BATCH:
-            text = f"events has {len(events)} entries; a batch has 1 to {MAX_BATCH}"
-            violation = FieldViolation(field="events", description=text)
-            raise InvalidArgumentError(text, violations=[violation], reason="ERROR_REASON_INVALID_FIELD")
+            raise invalid_field("events", f"has {len(events)} entries; a batch has 1 to {MAX_BATCH}")
         program_ids = [event.program_id for event in events]
         verdicts = await self._verdicts(set(program_ids), source)
         decided = self._decide(events, [verdicts[program_id] for program_id in program_ids])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from penstock.tracking.v1.tracking_service_pb2 import StreamTrackEventsRequest
 
-from services.runtime.errors import FieldViolation, InvalidArgumentError
+from services.runtime.errors import invalid_field
 
 MAX_BATCH = 500
 MAX_AHEAD = 2000
@@ -69,7 +69,6 @@ async def _increasing(requests: AsyncIterator[StreamTrackEventsRequest]) -> Asyn
     last = None
     async for request in requests:
         if last is not None and request.sequence <= last:
-            text = f"sequence {request.sequence} follows {last}; it must increase"
-            raise InvalidArgumentError(text, violations=[FieldViolation(field="sequence", description=text)])
+            raise invalid_field("sequence", f"{request.sequence} follows {last}; it must increase")
         last = request.sequence
         yield request

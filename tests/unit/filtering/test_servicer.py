@@ -96,7 +96,7 @@ async def test_other_calls_get_a_turn_between_large_bodies(servicer: FilteringSe
 async def test_batch_size_out_of_range_is_refused(servicer: FilteringServicer, count: int) -> None:
     """The field is named with the number and the limit."""
     request = pb.BatchMatchMessagesRequest(topic="topic", messages=[message_pb2.FilterableMessage()] * count)
-    with pytest.raises(InvalidArgumentError, match=f"messages has {count} items; 1 to {MAX_BATCH}") as caught:
+    with pytest.raises(InvalidArgumentError, match=f"messages: has {count} items; 1 to {MAX_BATCH}") as caught:
         await servicer.BatchMatchMessages(request, CONTEXT)
     assert [violation.field for violation in caught.value.violations] == ["messages"]
 

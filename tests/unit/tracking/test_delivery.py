@@ -84,7 +84,7 @@ async def test_a_failed_disk_fails_the_call(servicer: DeliveryServicer, log: Hel
 @pytest.mark.parametrize("count", [0, 1001])
 async def test_a_call_has_bounds(servicer: DeliveryServicer, count: int) -> None:
     """1 to 1000 messages."""
-    with pytest.raises(InvalidArgumentError, match=f"messages has {count} entries"):
+    with pytest.raises(InvalidArgumentError, match=f"messages: has {count} entries"):
         await deliver(servicer, *[BrokerMessage()] * count)
 
 

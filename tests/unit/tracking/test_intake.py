@@ -150,7 +150,7 @@ async def test_large_events_are_framed_right(intake: Intake, log: HeldLog) -> No
 @pytest.mark.parametrize("count", [0, 5001])
 async def test_a_batch_has_bounds(intake: Intake, count: int) -> None:
     """1 to 5000."""
-    with pytest.raises(InvalidArgumentError, match=f"events has {count} entries"):
+    with pytest.raises(InvalidArgumentError, match=f"events: has {count} entries"):
         await intake.track([TrackingEvent()] * count, GRPC)
 
 
