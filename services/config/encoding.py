@@ -13,6 +13,7 @@ _TYPES: dict[parameter_pb2.ParameterType, ParameterType] = {
     parameter_pb2.PARAMETER_TYPE_STRING_LIST: ParameterType.STRING_LIST,
     parameter_pb2.PARAMETER_TYPE_SECURE_STRING: ParameterType.SECURE_STRING,
 }
+_NANOSECONDS = 1_000_000_000
 _NUMBERS = {kind: number for number, kind in _TYPES.items()}
 
 
@@ -20,7 +21,7 @@ def update_of(request: config_service_pb2.PutParameterRequest) -> ParameterUpdat
     """The update that a request asks for.
 
     Raises:
-        InvalidArgumentError: an unknown type.
+        InvalidArgumentError: an unknown type, or a time that is none.
         UnimplementedError: a JSON Schema, which this version does not check.
     """
     if request.json_schema:
@@ -30,6 +31,8 @@ def update_of(request: config_service_pb2.PutParameterRequest) -> ParameterUpdat
         )
     if request.type and request.type not in _TYPES:
         raise invalid_field("type", f"{request.type} is not a ParameterType")
+    if not 0 <= request.expires_at.nanos < _NANOSECONDS:
+        raise invalid_field("expires_at", f"nanos = {request.expires_at.nanos} is outside 0 to 999999999")
     return ParameterUpdate(
         name=request.name,
         value=request.value,

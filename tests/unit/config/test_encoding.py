@@ -73,6 +73,13 @@ def test_an_unknown_type_is_refused() -> None:
         update_of(request)
 
 
+@pytest.mark.parametrize("nanos", [-1, 1_000_000_000])
+def test_a_time_that_is_none_is_refused(nanos: int) -> None:
+    """Nothing checks a Timestamp on the wire."""
+    with pytest.raises(InvalidArgumentError, match=f"expires_at: nanos = {nanos}"):
+        update_of(Request(name="/a", value="v", expires_at=Timestamp(seconds=5, nanos=nanos)))
+
+
 def test_every_field_of_a_parameter_is_shown(registry: ParameterRegistry) -> None:
     """Times with their fractions."""
     parameter = Parameter(
