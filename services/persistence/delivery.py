@@ -1,5 +1,6 @@
 """DeliveryService over gRPC: broker messages that are tracking events, stored without passing an intake."""
 
+import hashlib
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from penstock.delivery.v1.broker_message_pb2 import BrokerMessage
 from penstock.tracking.v1 import tracking_event_pb2
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
+from services.persistence.record import MAX_MESSAGE_ID_CHARACTERS
 from services.persistence.recorder import EventRecorder, RecordResult
 from services.runtime.errors import InvalidArgumentError, RetryableError, invalid_field
 
@@ -62,12 +64,20 @@ def event_of(message: BrokerMessage) -> TrackingEvent:
         case other:
             kind = "a map" if other else "empty"
             raise _undecodable(f"is {kind}: send a serialized TrackingEvent as bytes, or its JSON as text")
-    event.message_id = event.message_id or message.id
+    event.message_id = event.message_id or _message_id(message.id)
     if not (event.HasField("occurred_at") or event.HasField("received_at")) and message.HasField("sent_at"):
         event.occurred_at.CopyFrom(message.sent_at)
     if event.source == tracking_event_pb2.EVENT_SOURCE_UNSPECIFIED:
         event.source = tracking_event_pb2.EVENT_SOURCE_BROKER
     return event
+
+
+def _message_id(jms_message_id: str) -> str:
+    # A JMSMessageID holds a host name, which may make it longer than a message id may be; its hash, the one that the
+    # intake makes as well, is as stable.
+    if len(jms_message_id) <= MAX_MESSAGE_ID_CHARACTERS:
+        return jms_message_id
+    return f"jms-{hashlib.sha256(jms_message_id.encode()).hexdigest()}"
 
 
 def _from_bytes(data: bytes) -> TrackingEvent:

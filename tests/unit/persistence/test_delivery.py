@@ -122,3 +122,15 @@ async def test_a_call_of_the_wrong_size_is_refused(count: int) -> None:
     """The message tells the limits."""
     with pytest.raises(InvalidArgumentError, match="1 to 1000"):
         await deliver(MemoryEventStore(), *[BrokerMessage(id="ID:1")] * count)
+
+
+async def test_a_long_jms_message_id_becomes_its_hash() -> None:
+    """A broker on a host with a long name must not make every message of its producers a dead letter."""
+    store = MemoryEventStore()
+    message = as_bytes(TrackingEvent(program_id="p"), message_id=f"ID:{'h' * 200}")
+    results = await deliver(store, message, message)
+    assert [result.outcome for result in results] == [ACCEPTED, ACCEPTED]
+    event = event_of(message)
+    assert event.message_id == event_of(message).message_id
+    assert len(event.message_id) <= 100
+    assert await store.get(event.message_id)
