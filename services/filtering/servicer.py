@@ -41,6 +41,7 @@ from services.runtime.telemetry import counter
 
 SERVICE = pb.DESCRIPTOR.services_by_name["FilteringService"].full_name
 MAX_BATCH = 10_000
+_SHOWN = 80  # characters of a topic that an error repeats
 _BREATH = 256  # messages, or KiB of their bodies, matched before other calls get a turn
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -220,7 +221,8 @@ def _match_one(topic: Topic, message: message_pb2.FilterableMessage) -> Found:
 
 def _no_topic(topic: str) -> NotFoundError:
     return NotFoundError(
-        f"topic {topic!r} has no subscriptions: put one, or correct the name",
+        # Once per message of a batch: cut, or a long name would make an answer that is too large to be sent.
+        f"topic {topic[:_SHOWN]!r} has no subscriptions: put one, or correct the name",
         reason="ERROR_REASON_TOPIC_NOT_FOUND",
         metadata={"topic": topic},
     )

@@ -169,3 +169,11 @@ async def test_explain_of_an_unknown_subscription_is_not_found(servicer: Filteri
     request = pb.ExplainMatchRequest(subscription=pb.GetSubscriptionRequest(topic="topic", name="none"))
     with pytest.raises(NotFoundError, match="has no subscription 'none'"):
         await servicer.ExplainMatch(request, CONTEXT)
+
+
+async def test_an_endless_topic_does_not_make_an_endless_answer(servicer: FilteringServicer) -> None:
+    """Its error stands in the result of every message."""
+    request = pb.BatchMatchMessagesRequest(topic="x" * 20_000, messages=[message()] * MAX_BATCH)
+    response = await servicer.BatchMatchMessages(request, CONTEXT)
+    assert {result.error.reason for result in response.results} == {reasons.ERROR_REASON_TOPIC_NOT_FOUND}
+    assert response.ByteSize() < 4 * 1024 * 1024
