@@ -1,6 +1,7 @@
 """TrackingService over gRPC: events in, and the programs they are checked against."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -39,16 +40,17 @@ class TrackingServicer(tracking_service_pb2_grpc.TrackingServiceServicer):
     async def StreamTrackEvents(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.StreamTrackEventsRequest], _context: Context
     ) -> AsyncIterator[pb.StreamTrackEventsResponse]:
-        async for requests in stream_batches(request_iterator):
-            response = await self._intake.track([request.event for request in requests], Source.EVENT_SOURCE_GRPC)
-            yield pb.StreamTrackEventsResponse(
-                acknowledged_sequence=requests[-1].sequence,
-                refusals=[
-                    pb.StreamTrackRefusal(sequence=request.sequence, result=result)
-                    for request, result in zip(requests, response.results, strict=True)
-                    if result.outcome != ACCEPTED
-                ],
-            )
+        async with aclosing(stream_batches(request_iterator)) as batches:
+            async for requests in batches:
+                response = await self._intake.track([request.event for request in requests], Source.EVENT_SOURCE_GRPC)
+                yield pb.StreamTrackEventsResponse(
+                    acknowledged_sequence=requests[-1].sequence,
+                    refusals=[
+                        pb.StreamTrackRefusal(sequence=request.sequence, result=result)
+                        for request, result in zip(requests, response.results, strict=True)
+                        if result.outcome != ACCEPTED
+                    ],
+                )
 
     async def PutProgram(self, request: pb.PutProgramRequest, _context: Context) -> pb.PutProgramResponse:  # noqa: N802
         stored = await self._store.put(Program.from_proto(request.program))

@@ -1,7 +1,7 @@
 """A stream of events cut into batches: whatever came while the last one became durable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from penstock.tracking.v1.tracking_service_pb2 import StreamTrackEventsRequest
@@ -20,7 +20,7 @@ class _End:
 
 async def stream_batches(
     requests: AsyncIterator[StreamTrackEventsRequest],
-) -> AsyncIterator[Sequence[StreamTrackEventsRequest]]:
+) -> AsyncGenerator[Sequence[StreamTrackEventsRequest], None]:
     """The requests in order, 1 to 500 at a time. What came before a failure of the stream is given before it is raised.
 
     Raises:

@@ -1,5 +1,6 @@
 """TrackingService without a socket: programs, pages, streams."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,7 +8,7 @@ from penstock.tracking.v1 import program_pb2
 from penstock.tracking.v1 import tracking_service_pb2 as pb
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
-from services.runtime.errors import InvalidArgumentError, NotFoundError
+from services.runtime.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
 from services.tracking.intake import ACCEPTED, DUPLICATE, UNKNOWN_PROGRAM
 from services.tracking.program_store import MemoryProgramStore
 from services.tracking.servicer import Context, TrackingServicer
@@ -98,3 +99,22 @@ async def test_a_malformed_program_id_is_not_looked_for(servicer: TrackingServic
     """INVALID_ARGUMENT, not NOT_FOUND."""
     with pytest.raises(InvalidArgumentError, match="program_id"):
         await servicer.GetProgram(pb.GetProgramRequest(program_id=program_id), NO_CONTEXT)
+
+
+async def test_a_stream_that_fails_stops_reading() -> None:
+    """What the client still sends is for its next stream; a reader left behind would take it in for nothing."""
+    log = HeldLog(full=ResourceExhaustedError("full", reason="ERROR_REASON_LOG_FULL"))
+    servicer = TrackingServicer(make_intake(log), MemoryProgramStore())
+    left = False
+
+    async def requests() -> AsyncIterator[pb.StreamTrackEventsRequest]:
+        nonlocal left
+        try:
+            yield pb.StreamTrackEventsRequest(sequence=1, event=TrackingEvent(program_id="p"))
+            await asyncio.get_running_loop().create_future()
+        finally:
+            left = True
+
+    with pytest.raises(ResourceExhaustedError):
+        await anext(aiter(servicer.StreamTrackEvents(requests(), NO_CONTEXT)))
+    assert left
