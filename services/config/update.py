@@ -62,13 +62,14 @@ def check_update(update: ParameterUpdate, *, now: float, found: Sequence[FieldVi
     Raises:
         InvalidArgumentError: with all violations.
     """
-    violations = [*found]
+    violations: list[FieldViolation] = []
     name = ""
     try:
         name = parse_name(update.name)
     except InvalidArgumentError as error:
         violations.extend(error.violations)
     violations.extend(FieldViolation(field=name, description=text) for name, text in _faults(update, now))
+    violations.extend(found)
     if violations:
         raise _invalid(update.name, violations)
     return name

@@ -173,7 +173,7 @@ async def test_malformed_parameters_name_every_fault(stub: "ConfigServiceAsyncSt
     error = await refusal(stub.PutParameter(request))
     assert isinstance(error, InvalidArgumentError)
     fields = [violation.field for violation in error.violations]
-    assert fields == ["name", "value", "allowed_pattern", "data_type", "tags['']"]
+    assert fields == ["name", "value", "data_type", "tags['']", "allowed_pattern"]
 
 
 async def test_lost_races_and_forbidden_changes_have_their_own_errors(stub: "ConfigServiceAsyncStub") -> None:

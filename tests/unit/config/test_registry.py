@@ -205,4 +205,4 @@ async def test_a_faulty_pattern_is_told_with_the_other_faults(store: MemoryStore
     registry = ParameterRegistry(store, SecretBox(b"k" * 32), refuses, now=lambda: 1000.0)
     with pytest.raises(InvalidArgumentError) as caught:
         await registry.put(update("/a", "", allowed_pattern="("))
-    assert fields(caught.value) == ["allowed_pattern", "value"]
+    assert fields(caught.value) == ["value", "allowed_pattern"]
