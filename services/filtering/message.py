@@ -19,7 +19,7 @@ from services.filtering.values import Value, exact_number, scalar
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_ATTRIBUTES = 1024
-MAX_READINGS = 100
+MAX_READINGS = 1000
 """Ways to assign keys to arrays, where names with dots in them make a key lead into several."""
 
 _PAIR = 2

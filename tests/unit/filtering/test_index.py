@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from services.filtering.dialect import EVENTBRIDGE, SNS_ATTRIBUTES, SNS_BODY, Dialect
+from services.filtering.faults import PolicyError
 from services.filtering.index import Index
 from services.filtering.message import NOTHING, AttributeType, attribute_facets, body_facets
 from services.filtering.policy import Policy, parse_policy
@@ -40,12 +41,21 @@ def test_index_keeps_to_the_same_element_as_the_second_reading(
     check_against_the_second_reading(dialect, written, bodies)
 
 
+def read(text: str, dialect: Dialect) -> Policy:
+    """The policy; one with more alternatives than are taken is no example."""
+    try:
+        return parse_policy(text, dialect)
+    except PolicyError as error:
+        assume([fault.message for fault in error.faults] != ["Filter policy is too complex"])
+        raise
+
+
 def check_against_the_second_reading(
     dialect: Dialect, written: list[dict[str, Any]], bodies: list[dict[str, Any]]
 ) -> None:
     """The index, the policies one by one and the second reading agree on every body."""
     unlimited = replace(dialect, max_combinations=None)
-    parsed = [parse_policy(json.dumps(policy), unlimited) for policy in written]
+    parsed = [read(json.dumps(policy), unlimited) for policy in written]
     index = Index(enumerate(parsed))
     for body in bodies:
         facets = body_facets(json.dumps(body).encode())
