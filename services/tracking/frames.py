@@ -1,7 +1,10 @@
 """The bytes of the log: frames, each with the events that became durable together.
 
-    "PLG1" | payload length u32 | events u32 | CRC-32 u32 of the fields before and the payload | payload
+    "PLG1" | payload length u32 | events u32 | CRC-32 u32 of these | CRC-32 u32 of the payload | payload
                                                                                          (little-endian)
+The header has a checksum of its own: with an intact header it is known how far the frame was meant to reach, so that a
+write torn at the end of the file is told from damage whatever bytes clients put into their events.
+
 The payload is the wire format of a repeated `TrackingEvent` in field 1, the same as that of `PutEventsRequest`:
 payloads joined together are a valid request, and nothing is parsed on the way to the store.
 """
@@ -15,8 +18,8 @@ from typing import BinaryIO
 
 MAGIC = b"PLG1"
 _FIELDS = struct.Struct("<4sII")
-_CRC = struct.Struct("<I")
-HEADER_BYTES = _FIELDS.size + _CRC.size
+_CHECKSUMS = struct.Struct("<II")
+HEADER_BYTES = _FIELDS.size + _CHECKSUMS.size
 _TAG = b"\x0a"  # field 1, length-delimited
 _SEVEN_BITS = 0x7F
 
@@ -42,7 +45,7 @@ class Frame:
 def encode_frame(payload: bytes, count: int) -> bytes:
     """The frame of `count` events."""
     fields = _FIELDS.pack(MAGIC, len(payload), count)
-    return b"".join((fields, _CRC.pack(zlib.crc32(payload, zlib.crc32(fields))), payload))
+    return b"".join((fields, _CHECKSUMS.pack(zlib.crc32(fields), zlib.crc32(payload)), payload))
 
 
 def event_prefix(size: int) -> bytes:
@@ -61,19 +64,27 @@ def read_frame(file: BinaryIO, offset: int) -> Frame:
     Raises:
         BadFrameError: the bytes are cut off or not what was written.
     """
+    length, count, checksum = _read_header(file, offset)
+    payload = file.read(length)
+    if len(payload) < length:
+        raise BadFrameError(offset, f"{len(payload)} of {length} bytes of payload are there")
+    if zlib.crc32(payload) != checksum:
+        raise BadFrameError(offset, "the checksum of the payload does not match")
+    return Frame(end=offset + HEADER_BYTES + length, count=count, payload=payload)
+
+
+def _read_header(file: BinaryIO, offset: int) -> tuple[int, int, int]:
+    """Length of the payload, number of events and checksum of the payload of the frame at `offset`."""
     header = file.read(HEADER_BYTES)
     if len(header) < HEADER_BYTES:
         raise BadFrameError(offset, f"the header is cut off after {len(header)} bytes")
     magic, length, count = _FIELDS.unpack_from(header)
     if magic != MAGIC:
         raise BadFrameError(offset, f"it does not begin with {MAGIC!r}")
-    payload = file.read(length)
-    if len(payload) < length:
-        raise BadFrameError(offset, f"{len(payload)} of {length} bytes of payload are there")
-    (expected,) = _CRC.unpack_from(header, _FIELDS.size)
-    if zlib.crc32(payload, zlib.crc32(header[: _FIELDS.size])) != expected:
-        raise BadFrameError(offset, "the checksum does not match")
-    return Frame(end=offset + HEADER_BYTES + length, count=count, payload=payload)
+    of_header, of_payload = _CHECKSUMS.unpack_from(header, _FIELDS.size)
+    if zlib.crc32(header[: _FIELDS.size]) != of_header:
+        raise BadFrameError(offset, "the checksum of the header does not match")
+    return length, count, of_payload
 
 
 def read_frames(file: BinaryIO) -> Iterator[Frame]:
@@ -90,8 +101,19 @@ def read_frames(file: BinaryIO) -> Iterator[Frame]:
         offset = frame.end
 
 
-def next_frame_offset(file: BinaryIO, offset: int) -> int | None:
-    """Where the first intact frame after `offset` begins; None when there is none, as behind a torn write."""
+def is_torn_write(file: BinaryIO, offset: int) -> bool:
+    """Whether the bad frame at `offset` is the unfinished last write: nothing written later stands behind it."""
+    size = file.seek(0, SEEK_END)
+    file.seek(offset)
+    try:
+        length, _, _ = _read_header(file, offset)
+    except BadFrameError:
+        return _next_frame_offset(file, offset) is None
+    return offset + HEADER_BYTES + length >= size
+
+
+def _next_frame_offset(file: BinaryIO, offset: int) -> int | None:
+    """Where the first intact frame after `offset` begins."""
     file.seek(offset)
     rest = file.read()
     found = rest.find(MAGIC, 1)

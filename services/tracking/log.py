@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from services.runtime.errors import InternalError, ResourceExhaustedError
-from services.tracking.frames import BadFrameError, encode_frame, next_frame_offset, read_frame, read_frames
+from services.tracking.frames import BadFrameError, encode_frame, is_torn_write, read_frame, read_frames
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SUFFIX = ".log"
@@ -226,7 +226,7 @@ def _checked(path: Path, *, last: bool) -> int:
             for frame in read_frames(file):
                 end = frame.end
         except BadFrameError as error:
-            if not last or next_frame_offset(file, error.offset) is not None:
+            if not last or not is_torn_write(file, error.offset):
                 raise _damage(path, error) from error
     if path.stat().st_size != end:
         os.truncate(path, end)

@@ -13,7 +13,7 @@ from services.tracking.frames import (
     BadFrameError,
     encode_frame,
     event_prefix,
-    next_frame_offset,
+    is_torn_write,
     read_frame,
     read_frames,
 )
@@ -48,19 +48,35 @@ def test_a_cut_frame_is_noticed(payload: bytes, data: st.DataObject) -> None:
         read_frame(BytesIO(frame[: data.draw(st.integers(0, len(frame) - 1))]), 0)
 
 
-def test_an_intact_frame_behind_damage_is_found() -> None:
-    """That tells damage in the middle from a torn end."""
+def test_an_intact_frame_behind_damage_tells_it_from_a_torn_write() -> None:
+    """The last write has nothing behind it."""
     first, second = encode_frame(b"first", 1), encode_frame(b"second", 1)
     damaged = b"X" + first[1:] + second
-    assert next_frame_offset(BytesIO(damaged), 0) == len(first)
-    assert next_frame_offset(BytesIO(damaged[:-1]), 0) is None
+    assert not is_torn_write(BytesIO(damaged), 0)
+    assert is_torn_write(BytesIO(damaged[:-1]), 0)
 
 
-def test_a_frame_inside_the_damaged_one_is_not_overlooked() -> None:
-    """A false beginning does not hide a true one behind it."""
+def test_a_frame_behind_a_false_beginning_is_not_overlooked() -> None:
+    """Bytes that look like a header hide no true frame behind them."""
     torn = b"PLG1PLG1" + b"\xff" * HEADER_BYTES
-    assert next_frame_offset(BytesIO(torn), 0) is None
-    assert next_frame_offset(BytesIO(torn + encode_frame(b"x", 1)), 0) == len(torn)
+    assert is_torn_write(BytesIO(torn), 0)
+    assert not is_torn_write(BytesIO(torn + encode_frame(b"x", 1)), 0)
+
+
+@given(st.integers(1, 30))
+def test_a_torn_write_is_known_whatever_its_events_hold(missing: int) -> None:
+    """A client may send the bytes of a whole frame within an event."""
+    inner = encode_frame(b"not a frame of the log", 1)
+    torn = encode_frame(b"event " + inner + bytes(30), 1)[:-missing]
+    assert is_torn_write(BytesIO(torn), 0)
+
+
+def test_a_damaged_payload_before_the_end_is_no_torn_write() -> None:
+    """Its header tells that another frame was to follow, even if that one is cut off."""
+    first = bytearray(encode_frame(b"first", 1))
+    first[-1] ^= 1
+    assert not is_torn_write(BytesIO(bytes(first) + b"PLG"), 0)
+    assert is_torn_write(BytesIO(bytes(first)), 0)
 
 
 @given(st.lists(st.builds(TrackingEvent, user_agent=st.text(max_size=300)), max_size=4))

@@ -77,4 +77,4 @@ async def test_a_slow_reader_holds_the_client_back() -> None:
     for _ in range(10_000):
         await asyncio.sleep(0)
     assert read <= MAX_AHEAD + MAX_BATCH + 2
-    await batches.aclose()  # type: ignore[attr-defined]
+    await batches.aclose()
