@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-import pytest
-
 from services.persistence.record import EventRecord
 from services.persistence.store import EventQuery, EventStore, Position, PutOutcome, StoredEvent
 
@@ -31,11 +29,7 @@ async def pages(store: EventStore, query: EventQuery, *, size: int) -> list[list
 
 
 class EventStoreContract:
-    """The behaviour of `EventStore`."""
-
-    @pytest.fixture
-    async def store(self) -> EventStore:
-        raise NotImplementedError
+    """The behaviour of `EventStore`; subclasses bring the fixture `store`."""
 
     async def test_a_new_message_id_is_stored(self, store: EventStore) -> None:
         """The outcome tells it, and the row reads back as it was given."""

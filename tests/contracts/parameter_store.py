@@ -58,11 +58,7 @@ async def names(
 
 
 class ParameterStoreContract:
-    """The behaviour of `ParameterStore`."""
-
-    @pytest.fixture
-    async def store(self) -> ParameterStore:
-        raise NotImplementedError
+    """The behaviour of `ParameterStore`; subclasses bring the fixture `store`."""
 
     async def test_an_empty_store_has_revision_0(self, store: ParameterStore) -> None:
         """Nothing was written, nothing is found."""

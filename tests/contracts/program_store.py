@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-import pytest
-
 from services.tracking.program import Program
 from services.tracking.program_store import ProgramStore
 
@@ -43,11 +41,7 @@ async def watching(store: ProgramStore) -> AsyncIterator[Witness]:
 
 
 class ProgramStoreContract:
-    """The behaviour of `ProgramStore`."""
-
-    @pytest.fixture
-    async def store(self) -> ProgramStore:
-        raise NotImplementedError
+    """The behaviour of `ProgramStore`; subclasses bring the fixture `store`."""
 
     async def test_a_program_is_read_as_it_was_put(self, store: ProgramStore) -> None:
         """With version 1."""

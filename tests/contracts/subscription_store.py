@@ -21,11 +21,7 @@ def subscription(name: str, *, topic: str = "topic", policy: str = "", **fields:
 
 
 class SubscriptionStoreContract:
-    """The behaviour of `SubscriptionStore`."""
-
-    @pytest.fixture
-    async def store(self) -> SubscriptionStore:
-        raise NotImplementedError
+    """The behaviour of `SubscriptionStore`; subclasses bring the fixture `store`."""
 
     async def test_what_is_put_is_in_force_at_once(self, store: SubscriptionStore) -> None:
         """With the version it was stored as; the policy is that of the new version."""
