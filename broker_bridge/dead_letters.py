@@ -72,7 +72,7 @@ def obstacle_to_copy(message: Message) -> str:
 def story(message: Message, letter: DeadLetter) -> dict[str, str]:
     """The properties that tell why, how often tried, and where the message came from."""
     return {
-        REASON: letter.reason[:_MAX_REASON_CHARACTERS],
+        REASON: legible(letter.reason),
         ERROR_CLASS: letter.error_class.value,
         ATTEMPTS: str(letter.attempts),
         FIRST_FAILED_AT: str(letter.first_failed_at),
@@ -82,6 +82,14 @@ def story(message: Message, letter: DeadLetter) -> dict[str, str]:
         ORIGINAL_EXPIRATION: str(message.expires_at),
         ROUTE: letter.route,
     }
+
+
+def legible(reason: str) -> str:
+    """A reason as a dead letter carries it, at most 1000 characters: whoever failed may have put anything into it.
+
+    U+0000 would end a frame without content-length, and half a surrogate pair (from a function's JSON) has no UTF-8.
+    """
+    return reason[:_MAX_REASON_CHARACTERS].replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def copy_headers(message: Message, destination: str, extra: Mapping[str, str]) -> dict[str, str]:

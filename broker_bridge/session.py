@@ -20,7 +20,7 @@ from broker_bridge.broker import (
     ConnectionLostError,
     RefusedError,
 )
-from broker_bridge.dead_letters import DeadLetter, copy_headers, obstacle_to_copy, reasons_queue, story
+from broker_bridge.dead_letters import REASON, DeadLetter, copy_headers, obstacle_to_copy, reasons_queue, story
 from broker_bridge.frames import acks, encode_frame, subscribe
 from broker_bridge.message import to_stomp
 from broker_bridge.routes import Route
@@ -195,7 +195,7 @@ class Session:
         headers = {**story(entry.message, letter), "destination": to_stomp(queue), "persistent": "true"}
         told = f"reason-{self._epoch}-{number}"
         try:
-            await connection.request(encode_frame("SEND", {**headers, "receipt": told}, letter.reason.encode()), told)
+            await connection.request(encode_frame("SEND", {**headers, "receipt": told}, headers[REASON].encode()), told)
         except RefusedError as error:
             self._log.warning("the reason of a dead letter could not be kept", queue=queue, reason=str(error))
         moved = f"nack-{self._epoch}-{number}"

@@ -24,6 +24,7 @@ from tests.integration.bridge_harness import (
     bridge_settings,
     eventually,
     process_settings,
+    rejected,
     running_bridge,
     stored,
 )
@@ -319,6 +320,20 @@ async def test_bodies_that_are_not_the_declared_protobuf_type_or_no_text_are_poi
         assert "property n is declared NUMBER, but 'twelve'" in reasons[0]
         assert f"the body is not a {kind}" in reasons[1]
         assert len(service.messages) == 1
+
+
+async def test_a_reason_that_would_break_a_frame_does_not_keep_a_message_for_ever(
+    activemq: RunningPart, valkey: RunningPart, queue: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """As a copy, and where the broker moves the message itself."""
+    service.decide = lambda _message: rejected("nul \x00" + "x" * 1_000_000)
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        await bridge.put("odd", to_service(queue, service, accept_empty=True))
+        await asyncio.to_thread(jms.send, queue, [JmsMessage(text="hello"), JmsMessage(entries={"a": 1})])
+        await settled(bridge, "odd", 2)
+        dead = await bridge.dead_letters(queue)
+        assert len(dead) == 2
+        assert all("nul \ufffdxxx" in letter.reason and len(letter.reason) == 1000 for letter in dead)
 
 
 async def test_sigterm_finishes_what_runs_and_exits_cleanly(

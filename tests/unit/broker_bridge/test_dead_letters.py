@@ -3,7 +3,7 @@
 import pytest
 
 from broker_bridge import dead_letters
-from broker_bridge.dead_letters import DeadLetter, copy_headers, obstacle_to_copy, reasons_queue, story
+from broker_bridge.dead_letters import DeadLetter, copy_headers, legible, obstacle_to_copy, reasons_queue, story
 from broker_bridge.frame_reader import FrameReader
 from broker_bridge.frames import encode_frame
 from broker_bridge.message import Message, MessageKind, decode_message
@@ -60,6 +60,11 @@ def test_a_long_reason_is_cut_so_that_the_broker_takes_it() -> None:
         reason="\u00e9" * 100_000, error_class=ErrorClass.POISON, attempts=1, first_failed_at=0, route="r"
     )
     assert len(encode_frame("SEND", story(message(), letter))) < 8192
+
+
+def test_a_reason_holds_nothing_that_breaks_a_frame() -> None:
+    """Targets say what they like: U+0000 ends a frame, half a surrogate pair cannot be encoded."""
+    assert legible("nul \x00, half \ud83d, whole \U0001f600") == "nul \ufffd, half ?, whole \U0001f600"
 
 
 @pytest.mark.parametrize(
