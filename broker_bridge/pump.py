@@ -17,7 +17,7 @@ import structlog
 
 from broker_bridge.acknowledger import Acknowledger
 from broker_bridge.broker import BrokerError
-from broker_bridge.dead_letters import DeadLetter
+from broker_bridge.dead_letters import DeadLetter, legible
 from broker_bridge.dedup import Busy, Claimed, Dedup, Done
 from broker_bridge.fan_out import Attempt, FanOut
 from broker_bridge.filtering import FilteringUnavailableError, Match, MessageFilter, Unmatched, fixed_destinations
@@ -26,7 +26,7 @@ from broker_bridge.message import Message, decode_message
 from broker_bridge.parcel import Parcel
 from broker_bridge.preparation import PoisonError, prepare
 from broker_bridge.retry_queue import RetryQueue
-from broker_bridge.routes import Route
+from broker_bridge.routes import MAX_WAIT_SECONDS, Route
 from broker_bridge.settlement import AckBatch, Entry, Ledger, State
 from broker_bridge.stats import RouteStats, Snapshot
 from broker_bridge.targets import ErrorClass, Rejected, Retry, Targets
@@ -272,11 +272,11 @@ class Pump:
             return
         self.stats.retried += 1
         wait = self.route.backoff.delay(entry.attempt, self._clock.random)
-        self._hold([entry], max(wait, retry.after or 0.0))
+        self._hold([entry], max(wait, min(retry.after or 0.0, MAX_WAIT_SECONDS)))
 
     async def _give_up(self, entry: Entry, reason: str, error_class: ErrorClass) -> None:
         letter = DeadLetter(
-            reason=reason,
+            reason=legible(reason),
             error_class=error_class,
             attempts=entry.attempt,
             first_failed_at=entry.first_failed_at or self._clock.wall(),

@@ -29,7 +29,9 @@ for i, key in ipairs(KEYS) do
     if record then
       local o, l, n, until_ = string.match(record, '^(%S+) (%S+) (%d+) (%d+)$')
       attempts = tonumber(n)
-      if o ~= owner and tonumber(until_) > now then answers[i] = now - tonumber(until_) end
+      -- A lease that seems to last longer than any lease does is from before the store's clock was set back.
+      local left = tonumber(until_) - now
+      if o ~= owner and left > 0 and left <= lease then answers[i] = -left end
     end
     if not answers[i] then
       attempts = attempts + 1

@@ -29,6 +29,8 @@ _KIBIBYTE = 1024
 _DEFAULT_BATCH_MESSAGES = 100
 _MAX_BATCH_BYTES = 6_000_000
 _MAX_WINDOW_SECONDS = 300
+MAX_WAIT_SECONDS = 3600.0
+"""The longest wait for an attempt: a message that waits takes the place of another one in the prefetch."""
 _DEFAULT_BACKOFF = Backoff(initial=0.5, maximum=30.0)
 _DEFAULT_BATCH_BYTES = 4 * _KIBIBYTE * _KIBIBYTE
 _ATTRIBUTE_KINDS = {
@@ -204,6 +206,7 @@ def _check_numbers(document: route_pb2.Route, require: Callable[[object, str, st
     longest = _seconds(retry.max_backoff) if retry.HasField("max_backoff") else 30.0
     require(initial >= 0, "retry.initial_backoff", f"{initial:g} s is negative")
     require(longest >= initial, "retry.max_backoff", f"{longest:g} s is shorter than the first wait of {initial:g} s")
+    require(longest <= MAX_WAIT_SECONDS, "retry.max_backoff", f"{longest:g} s is longer than {MAX_WAIT_SECONDS:g} s")
     require(
         retry.multiplier == 0 or retry.multiplier >= 1, "retry.multiplier", f"{retry.multiplier:g} is not at least 1"
     )

@@ -77,6 +77,17 @@ async def test_only_the_owner_renews_its_lease(valkey: RunningPart, route: str) 
     await new.close()
 
 
+async def test_a_lease_from_before_the_clock_was_set_back_holds_nobody_up(valkey: RunningPart, route: str) -> None:
+    """It would seem to last for as long as the clock was wrong."""
+    ours = store(valkey, "bridge-a")
+    records = ours.records(route)
+    seconds, _ = await ours._client.time()
+    key = f"penstock:dedup:{{{route}}}:a"
+    await ours._client.set(key, f"bridge-b life 1 {(int(seconds) + 3600) * 1000}")
+    assert list(await records.claim(["a"])) == [Claimed(attempt=2)]
+    await ours.close()
+
+
 async def test_an_absent_store_is_an_error_of_its_own(route: str) -> None:
     """Whatever the client library raises."""
     (port,) = free_port_numbers(1)

@@ -187,6 +187,16 @@ async def test_a_message_that_keeps_failing_becomes_a_dead_letter() -> None:
         assert rig.targets[TARGET].batches[3][0].attempt == 1
 
 
+async def test_no_target_can_put_a_message_off_for_ever() -> None:
+    """It would take a place of the prefetch until then."""
+    outcomes: list[Outcome] = [Retry(reason="in ten years", error_class=ErrorClass.UNAVAILABLE, after=3e8)]
+    async with running(decide=lambda _parcel: outcomes.pop() if outcomes else ACCEPTED) as rig:
+        rig.receive(1)
+        await rig.until(lambda: rig.pump.stats.retried == 1)
+        rig.pass_time(3600)
+        await rig.settled(1)
+
+
 async def test_a_rejected_message_is_given_up_at_once() -> None:
     """Repeating cannot help."""
     async with running(decide=lambda _item: Rejected(reason="never")) as rig:

@@ -125,6 +125,7 @@ def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> Non
         ({"retry": {"max_attempts": 1001}}, "retry.max_attempts", "between 1 and 1000"),
         ({"retry": {"initial_backoff": "-1s"}}, "retry.initial_backoff", "negative"),
         ({"retry": {"initial_backoff": "9s", "max_backoff": "8s"}}, "retry.max_backoff", "shorter"),
+        ({"retry": {"max_backoff": "3601s"}}, "retry.max_backoff", "longer than 3600 s"),
         ({"retry": {"multiplier": 0.5}}, "retry.multiplier", "at least 1"),
         ({"retry": {"multiplier": "NaN"}}, "retry.multiplier", "at least 1"),
         ({"protobuf_type": "x.Y"}, "protobuf_type", "needs body_format"),
