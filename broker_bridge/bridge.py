@@ -174,6 +174,7 @@ class Bridge:
         self._parts = parts
         self._report = report
         self._runners: dict[str, _Runner] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     def apply(self, change: Change) -> None:
@@ -203,6 +204,10 @@ class Bridge:
         runner = self._runners.pop(name, None)
         if runner is not None:
             runner.want(None)
+            # Kept until it has finished what it began: a stop waits for it too.
+            ending = asyncio.ensure_future(runner.ended())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
         self._tell()
 
     async def stop(self) -> None:
@@ -210,7 +215,7 @@ class Bridge:
         self._stopped = True
         for runner in self._runners.values():
             runner.want(None)
-        await asyncio.gather(*(runner.ended() for runner in self._runners.values()))
+        await asyncio.gather(*self._ending, *(runner.ended() for runner in self._runners.values()))
 
     def states(self) -> list[RouteState]:
         """All routes by name."""

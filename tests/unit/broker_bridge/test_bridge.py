@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -11,9 +11,10 @@ from broker_bridge.bridge import Bridge, Parts, RouteStatus
 from broker_bridge.broker import BrokerAddress
 from broker_bridge.dedup import MemoryDedup
 from broker_bridge.filtering import MemoryFilter
+from broker_bridge.parcel import Parcel
 from broker_bridge.routes import InvalidRouteError
 from broker_bridge.stats import BridgeMetrics
-from broker_bridge.targets import MemoryTarget, Targets
+from broker_bridge.targets import MemoryTarget, Origin, Outcome, Targets
 from tests.integration.bridge_harness import stored
 from tests.unit.broker_bridge.builders import ManualClock, frame
 from tests.unit.broker_bridge.fake_broker import FakeBroker
@@ -140,6 +141,33 @@ async def test_a_deleted_route_ends() -> None:
     assert rig.bridge.states() == []
     await until(lambda: rig.broker.connections[0].commands[-1] == "DISCONNECT")
     rig.put("never there", None)
+
+
+async def test_a_stop_waits_for_a_deleted_route_too() -> None:
+    """What it delivers is finished and acknowledged."""
+    rig, answer = Rig(), asyncio.Event()
+
+    class Slow(MemoryTarget):
+        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+            await answer.wait()
+            return await super().deliver(parcels, origin)
+
+    rig.target = Slow()
+    rig.put("orders", ROUTE)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    connection = rig.broker.connections[0]
+    connection.handler.on_messages([frame(1)])
+    await until(lambda: rig.bridge.snapshots()[0].in_flight == 1)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    rig.put("orders", None)
+    stopping = asyncio.ensure_future(rig.bridge.stop())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    answer.set()
+    await stopping
+    assert "ACK" in connection.commands
+    assert connection.commands[-1] == "DISCONNECT"
 
 
 async def test_counts_survive_a_change_of_the_route() -> None:
