@@ -118,7 +118,7 @@ class DeadLetterQueue:
             await visit.delete(headers["ack"])
 
     def _decoded(self, frame: tuple[Mapping[str, str], bytes]) -> Message:
-        return decode_message(*frame, received_at=self._now_ms())
+        return decode_message(*frame, source=self._queue, received_at=self._now_ms())
 
     def _original(self, message: Message, stories: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, str], bytes]:
         """The SEND that brings a message back: without its story, to where it was."""

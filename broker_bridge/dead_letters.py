@@ -39,7 +39,10 @@ STORY = (
 _MAX_REASON_CHARACTERS = 1000
 _MAX_NAME_CHARACTERS = 250
 # Properties of these names would be taken as instructions when sent.
-_RESERVED = frozenset({"transaction", "receipt", "id", "amq-msg-type", "selector", "browser", "heart-beat"})
+_RESERVED = frozenset(
+    {"transaction", "receipt", "id", "amq-msg-type", "selector", "browser", "heart-beat"}
+    | {"destination", "expires", "persistent", "priority", "redelivered", "timestamp"}
+)
 # A copied schedule would delay the dead letter.
 _SCHEDULE_PREFIX = "AMQ_SCHEDULED_"
 

@@ -5,7 +5,7 @@ Object and Stream messages arrive like a TextMessage without text: `MessageKind.
 not known".
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
@@ -35,6 +35,15 @@ _STANDARD_HEADERS = frozenset(
         "type",
     }
 )
+# What the values of headers look like whose names a JMS property may have.
+_FORMS: Mapping[str, Callable[[str], bool]] = {
+    "destination": lambda value: value.startswith("/"),
+    "expires": lambda value: not value or value.isdecimal(),
+    "persistent": lambda value: value in ("true", "false"),
+    "priority": lambda value: not value or value.isdecimal(),
+    "redelivered": lambda value: value in ("true", "false"),
+    "timestamp": lambda value: not value or value.isdecimal(),
+}
 _STOMP_PREFIXES = {
     "/queue/": "queue://",
     "/topic/": "topic://",
@@ -95,15 +104,23 @@ class Message:
         return decode_text(self.body)
 
 
-def decode_message(headers: Mapping[str, str], body: bytes, *, received_at: int) -> Message:
-    """The message of a MESSAGE frame whose header escapes are already undone; `received_at` in milliseconds."""
+def decode_message(headers: Mapping[str, str], body: bytes, *, source: str, received_at: int) -> Message:
+    """The message of a MESSAGE frame whose header escapes are already undone; `received_at` in milliseconds.
+
+    A JMS property of the name of a header takes that header's place in the frame. It is put right where the value shows
+    it; `source` (a URI) is then the destination.
+    """
     get = headers.get
     return Message(
         id=headers["message-id"],
-        destination=to_uri(headers["destination"]),
+        destination=to_uri(headers["destination"]) if headers["destination"].startswith("/") else source,
         kind=_kind(headers, body),
         body=body,
-        properties={name: value for name, value in headers.items() if name not in _STANDARD_HEADERS},
+        properties={
+            name: value
+            for name, value in headers.items()
+            if name not in _STANDARD_HEADERS or (name in _FORMS and not _FORMS[name](value))
+        },
         correlation_id=get("correlation-id", ""),
         reply_to=to_uri(get("reply-to", "")),
         type=get("type", ""),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from penstock.bridge.v1 import route_pb2
@@ -14,6 +15,12 @@ from broker_bridge.routes import Route
 # The number grammar of JSON (RFC 8259 section 6), which filtering and SQS read too.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _JAVA_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_HEADERS: Mapping[str, Callable[[Message], str]] = {
+    "expires": lambda message: str(message.expires_at),
+    "priority": lambda message: str(message.priority),
+    "timestamp": lambda message: str(message.sent_at),
+    "type": lambda message: message.type,
+}
 _SHOWN = 80  # characters of a value that an error repeats
 
 
@@ -38,10 +45,15 @@ def prepare(message: Message, route: Route, *, attempt: int) -> Parcel:
 
 def _attributes(message: Message, route: Route) -> dict[str, Attribute]:
     declared = route.attributes
-    return {
+    attributes = {
         name: _attribute(name, declared[name], value) if name in declared else Attribute(AttributeKind.STRING, value)
         for name, value in message.properties.items()
     }
+    # STOMP shows a property of such a name as the header; nobody but the route can say that it is one.
+    for name in _HEADERS.keys() & declared.keys() - attributes.keys():
+        if value := _HEADERS[name](message):
+            attributes[name] = _attribute(name, declared[name], value)
+    return attributes
 
 
 def _attribute(name: str, kind: AttributeKind, value: str) -> Attribute:

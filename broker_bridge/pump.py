@@ -123,7 +123,8 @@ class Pump:
         self.stats.received += len(frames)
         entries = []
         for headers, body in frames:
-            entry = self._ledger.receive(decode_message(headers, body, received_at=wall), headers["ack"], now=now)
+            message = decode_message(headers, body, source=self.route.source, received_at=wall)
+            entry = self._ledger.receive(message, headers["ack"], now=now)
             if entry is not None:
                 entries.append(entry)
         self._inbox.put(entries)

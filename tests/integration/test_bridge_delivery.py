@@ -159,6 +159,25 @@ async def test_map_object_stream_and_empty_messages_are_dead_letters_and_stay_wh
     assert by_kind["map"].properties["typed"].value == 7
 
 
+async def test_properties_of_the_name_of_a_header_are_neither_lost_nor_mistaken(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """ActiveMQ writes them over the header: a dead letter must not be replayed to a queue called Paris."""
+    await bridge.put("names", to_service(queue, service, attributes={"type": "ATTRIBUTE_TYPE_STRING"}))
+    properties = {"destination": "Paris", "priority": "high", "type": "order"}
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text="seen", properties=properties)])
+    await eventually(lambda: len(service.messages) == 1, "delivered")
+    assert {name: value.string_value for name, value in service.messages[0].properties.items()} == properties
+    assert service.messages[0].destination == f"queue://{queue}"
+    service.decide = lambda _message: rejected("no")
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text="moved", properties=properties)])
+    await eventually(lambda: settled(bridge, "names", 2), "given up")
+    (dead,) = await bridge.dead_letters(queue)
+    assert (dead.original_destination, dead.reason.endswith("no")) == (f"queue://{queue}", True)
+    (moved,) = (await asyncio.to_thread(jms.drain, f"DLQ.{queue}")).messages
+    assert {name: moved.properties[name].value for name in properties} == properties
+
+
 async def test_purged_dead_letters_are_gone_with_their_reasons(
     bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
 ) -> None:

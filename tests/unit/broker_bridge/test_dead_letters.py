@@ -20,7 +20,7 @@ def copied(original: Message) -> Message:
     """The message as it arrives when its copy is received."""
     data = encode_frame("MESSAGE", {"message-id": "ID:copy", **copy_headers(original, QUEUE, {})}, original.body)
     ((_, headers, body),) = FrameReader().feed(data)
-    return decode_message(headers, body, received_at=0)
+    return decode_message(headers, body, source="", received_at=0)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,7 @@ def test_a_reason_holds_nothing_that_breaks_a_frame() -> None:
         (message(properties={"long": "x" * 10_240}), "longer than the 10240 bytes"),
         (message(properties={"receipt": "x"}), "taken as an instruction"),
         (message(properties={"transaction": "x"}), "taken as an instruction"),
+        (message(properties={"destination": "Paris"}), "taken as an instruction"),
         (message(properties={f"p{n}": "x" for n in range(1000)}), "1000 properties"),
     ],
 )

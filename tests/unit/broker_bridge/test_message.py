@@ -76,6 +76,7 @@ def test_headers_become_fields_and_the_rest_properties() -> None:
             "colour": "blue",
         },
         b"x",
+        source="queue://orders",
         received_at=5,
     )
     assert decoded.id == "ID:1"
@@ -91,11 +92,29 @@ def test_headers_become_fields_and_the_rest_properties() -> None:
 def test_what_is_absent_has_the_default_of_jms() -> None:
     """A message that is not persistent lacks the header; numbers that are none do not stop the bridge."""
     decoded = decode_message(
-        {"message-id": "ID:1", "destination": "/queue/q", "priority": "high", "expires": ""}, b"", received_at=0
+        {"message-id": "ID:1", "destination": "/queue/q", "priority": "high", "expires": ""},
+        b"",
+        source="",
+        received_at=0,
     )
     assert not decoded.persistent
     assert not decoded.redelivered
     assert (decoded.priority, decoded.expires_at, decoded.sent_at) == (4, 0, 0)
+
+
+def test_properties_of_the_name_of_a_header_are_told_by_their_values() -> None:
+    """ActiveMQ writes them over the header; the destination is then where the message was read."""
+    properties = {
+        "destination": "Paris",
+        "priority": "high",
+        "timestamp": "today",
+        "expires": "soon",
+        "persistent": "yes",
+        "redelivered": "no",
+    }
+    decoded = decode_message({"message-id": "ID:1", **properties}, b"", source="queue://orders", received_at=0)
+    assert decoded.properties == properties
+    assert decoded.destination == "queue://orders"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +130,7 @@ def test_what_is_absent_has_the_default_of_jms() -> None:
 def test_content_length_tells_the_class(headers: dict[str, str], body: bytes, kind: MessageKind) -> None:
     """The only sign STOMP gives."""
     frame = {"message-id": "ID:1", "destination": "/queue/q", **headers}
-    assert decode_message(frame, body, received_at=0).kind is kind
+    assert decode_message(frame, body, source="", received_at=0).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -133,7 +152,9 @@ def test_destinations_are_written_as_uris_and_back(stomp: str, uri: str) -> None
 def test_copies_of_a_virtual_topic_have_different_keys() -> None:
     """They share their id; what tells them apart is the queue."""
     first, second = (
-        decode_message({"message-id": "ID:1", "destination": f"/queue/Consumer.{name}.T"}, b"x", received_at=0)
+        decode_message(
+            {"message-id": "ID:1", "destination": f"/queue/Consumer.{name}.T"}, b"x", source="", received_at=0
+        )
         for name in "AB"
     )
     assert first.key != second.key

@@ -1,6 +1,7 @@
 """What a route makes of a message."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from penstock.bridge.v1 import route_pb2
@@ -110,3 +111,15 @@ def test_the_group_comes_from_the_declared_property() -> None:
     properties = {"customer": "c-7"}
     assert prepare(message(properties=properties), route(group_property="customer"), attempt=1).group == "c-7"
     assert prepare(message(properties=properties), route(), attempt=1).group == ""
+
+
+def test_a_declared_property_of_the_name_of_a_header_is_read_from_it() -> None:
+    """Undeclared, the header is only itself."""
+    sent = replace(message(), type="order", priority=7)
+    declared = {"type": AttributeKind.STRING, "priority": AttributeKind.NUMBER, "expires": AttributeKind.NUMBER}
+    assert prepare(sent, route(attributes=declared), attempt=1).attributes == {
+        "type": Attribute(AttributeKind.STRING, "order"),
+        "priority": Attribute(AttributeKind.NUMBER, "7"),
+        "expires": Attribute(AttributeKind.NUMBER, "0"),
+    }
+    assert prepare(sent, route(), attempt=1).attributes == {}
