@@ -18,7 +18,7 @@ from services.config.sqlite_schema import (
     values_of,
     version_of,
 )
-from services.config.sqlite_writer import GroupCommitWriter, Transaction
+from services.config.sqlite_writer import ParameterWriter, Transaction
 from services.config.store import (
     Decide,
     EventPage,
@@ -78,7 +78,7 @@ class SqliteStore:
         self._file = await asyncio.to_thread(StoreFile, self._path)
         self._writing, self._points, self._scans = (self._file.connect() for _ in range(3))
         self._scanner = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
-        self._writer = GroupCommitWriter(
+        self._writer = ParameterWriter(
             self._writing,
             path=self._path,
             kept_revisions=self._kept_revisions,

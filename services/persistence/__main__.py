@@ -30,7 +30,7 @@ async def main(settings: PersistenceSettings) -> None:
                     on_trouble=lambda text: health.set("store", not text, text),
                 )
             )
-            store, tasks = sqlite, [sqlite.broken]
+            store, tasks = sqlite, [sqlite.failed]
         recorder = EventRecorder(store)
 
         def register(server: grpc.aio.Server) -> tuple[str, str]:

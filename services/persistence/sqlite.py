@@ -11,8 +11,8 @@ from threading import local
 from types import TracebackType
 from typing import Self
 
-from services.persistence.group_commit import GroupCommitWriter
 from services.persistence.record import EventRecord
+from services.persistence.sqlite_writer import EventWriter
 from services.persistence.store import EventQuery, Position, PutOutcome, StoredEvent
 from services.runtime.errors import FailedPreconditionError, UnavailableError
 
@@ -74,7 +74,7 @@ class SqliteEventStore:
         self._lock = _locked(self._path)
         try:
             self._connection = await asyncio.to_thread(_opened, self._path, self._max_bytes)
-            self._writer = GroupCommitWriter(
+            self._writer = EventWriter(
                 self._connection,
                 path=self._path,
                 max_waiting_records=self._max_waiting_records,
@@ -95,9 +95,9 @@ class SqliteEventStore:
             connection.close()
         os.close(self._lock)
 
-    async def broken(self) -> None:
+    async def failed(self) -> None:
         """Wait until a write fails for another reason than a full disk, and raise it: the process must be restarted."""
-        raise await asyncio.shield(self._writer.broken)
+        await self._writer.failed()
 
     async def put(self, records: Sequence[EventRecord]) -> list[PutOutcome]:
         return await self._writer.put(records)

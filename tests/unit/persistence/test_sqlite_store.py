@@ -74,7 +74,7 @@ async def test_a_cancelled_caller_leaves_the_store_working(sqlite_store: SqliteE
     await asyncio.sleep(0)
     cancelled.cancel()
     assert await sqlite_store.put([record("served")]) == [PutOutcome.STORED]
-    assert sqlite_store._writer._waiting_records == 0
+    assert sqlite_store._writer._groups._waiting == 0
 
 
 async def test_more_than_may_wait_is_refused_with_a_pause(path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_a_failed_write_breaks_the_store_for_good(sqlite_store: SqliteEven
     with pytest.raises(UnavailableError, match="failed"):
         await sqlite_store.put([record("b")])
     with pytest.raises(InternalError):
-        await sqlite_store.broken()
+        await sqlite_store.failed()
 
 
 async def test_a_second_owner_is_refused(path: Path, sqlite_store: SqliteEventStore) -> None:
