@@ -4,7 +4,8 @@ Each operation uses a connection of its own. A message leaves the dead letter qu
 happen to it: sending back is a transaction of copy and ACK.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from broker_bridge.broker import BrokerAddress, Connect
@@ -25,7 +26,7 @@ from broker_bridge.message import Message, decode_message
 from broker_bridge.routes import dead_letter_queue
 from broker_bridge.visit import Visit
 
-_MAX_BROWSED = 10_000
+_SHOWN_BYTES = 8 * 1024 * 1024  # half of what a gRPC message may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,55 +68,71 @@ class DeadLetterQueue:
         self._now_ms = now_ms
 
     async def list(self, limit: int) -> list[DeadMessage]:
-        """The oldest dead letters; they stay where they are."""
+        """The oldest dead letters; they stay where they are. Their bodies are cut to 8 MiB in all."""
+        found: list[DeadMessage] = []
+        room = _SHOWN_BYTES
         async with Visit(self._connect, self._addresses) as visit:
             stories = await self._stories(visit)
-            found = await visit.browse(self._queue, limit)
-            return [self._dead(self._decoded(frame), stories) for frame in found]
+            async with aclosing(visit.browse(self._queue)) as frames:
+                async for headers, body in frames:
+                    found.append(self._dead(self._decoded((headers, body[:room])), stories))
+                    room = max(room - len(body), 0)
+                    if len(found) == limit:
+                        break
+        return found
 
     async def replay(self, ids: Sequence[str]) -> Replayed:
         """Sends dead letters back to where they came from, all of them when no ids are given."""
-        skipped = 0
-        moved: set[str] = set()
+        replayed = skipped = 0
+        bare: set[str] = set()
         async with Visit(self._connect, self._addresses) as visit:
             stories = await self._stories(visit)
-            async for headers, body in visit.consume(self._queue, await self._wanted(visit, ids)):
-                message = self._decoded((headers, body))
-                if obstacle_to_copy(message):
-                    skipped += 1
-                else:
-                    await visit.move(headers["ack"], *self._original(message, stories))
-                    moved.add(message.id)
-            await self._forget_stories(visit, moved)
-        return Replayed(replayed=len(moved), skipped=skipped)
+            async with aclosing(self._taken(visit, ids)) as messages:
+                async for ack_id, message in messages:
+                    if obstacle_to_copy(message):
+                        skipped += 1
+                        continue
+                    await visit.move(ack_id, *self._original(message, stories))
+                    replayed += 1
+                    bare.update(_without_story(message))
+            await self._forget_stories(visit, bare)
+        return Replayed(replayed=replayed, skipped=skipped)
 
     async def purge(self, ids: Sequence[str]) -> int:
         """Deletes dead letters for good, all of them when no ids are given."""
-        purged: set[str] = set()
+        purged = 0
+        bare: set[str] = set()
         async with Visit(self._connect, self._addresses) as visit:
-            async for headers, _ in visit.consume(self._queue, await self._wanted(visit, ids)):
-                await visit.delete(headers["ack"])
-                purged.add(headers["message-id"])
-            await self._forget_stories(visit, purged)
-        return len(purged)
+            async with aclosing(self._taken(visit, ids)) as messages:
+                async for ack_id, message in messages:
+                    await visit.delete(ack_id)
+                    purged += 1
+                    bare.update(_without_story(message))
+            await self._forget_stories(visit, bare)
+        return purged
 
-    async def _wanted(self, visit: Visit, ids: Sequence[str]) -> set[str]:
-        """Of the messages that are there now those that are wanted: what arrives meanwhile is left alone."""
-        present = {headers["message-id"] for headers, _ in await visit.browse(self._queue, _MAX_BROWSED)}
-        return present & set(ids) if ids else present
+    async def _taken(self, visit: Visit, ids: Sequence[str]) -> AsyncGenerator[tuple[str, Message], None]:
+        """Dead letters by id, or all that are there now, each with its ack id."""
+        began = self._now_ms()
+        found = visit.select(self._queue, "JMSMessageID", set(ids)) if ids else visit.consume(self._queue)
+        async with aclosing(found) as frames:
+            async for headers, body in frames:
+                # What was replayed a moment ago and failed again is behind everything else.
+                if not ids and int(headers.get(FIRST_FAILED_AT, "0")) > began:
+                    return
+                yield headers["ack"], self._decoded((headers, body))
 
     async def _stories(self, visit: Visit) -> dict[str, Mapping[str, str]]:
         """The stories beside the queue, of messages that the broker moved itself, by original message id."""
-        found = await visit.browse(reasons_queue(self._queue), _MAX_BROWSED)
-        return {headers.get(ORIGINAL_MESSAGE_ID, ""): headers for headers, _ in found}
+        async with aclosing(visit.browse(reasons_queue(self._queue))) as frames:
+            return {headers.get(ORIGINAL_MESSAGE_ID, ""): headers async for headers, _ in frames}
 
     async def _forget_stories(self, visit: Visit, ids: set[str]) -> None:
         """Deletes the stories of messages that are no dead letters any more."""
         queue = reasons_queue(self._queue)
-        found = await visit.browse(queue, _MAX_BROWSED)
-        over = {headers["message-id"] for headers, _ in found if headers.get(ORIGINAL_MESSAGE_ID) in ids}
-        async for headers, _ in visit.consume(queue, over):
-            await visit.delete(headers["ack"])
+        async with aclosing(visit.select(queue, ORIGINAL_MESSAGE_ID, ids)) as frames:
+            async for headers, _ in frames:
+                await visit.delete(headers["ack"])
 
     def _decoded(self, frame: tuple[Mapping[str, str], bytes]) -> Message:
         return decode_message(*frame, source=self._queue, received_at=self._now_ms())
@@ -140,3 +157,8 @@ class DeadLetterQueue:
             route=story.get(ROUTE, ""),
             first_failed_at=int(story.get(FIRST_FAILED_AT, "0")),
         )
+
+
+def _without_story(message: Message) -> set[str]:
+    """The id of a message that the broker moved itself: its story lies beside it."""
+    return set() if ORIGINAL_MESSAGE_ID in message.properties else {message.id}

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Self, TypeAlias
 
 from broker_bridge.broker import (
@@ -20,6 +20,8 @@ from broker_bridge.transfer import transfer
 Frame: TypeAlias = tuple[Mapping[str, str], bytes]
 _IDLE_SECONDS = 2.0
 _BROWSE_PREFETCH = 100
+_TAKEN_AHEAD = 1000
+_SELECTED = 100  # ids in a selector: keeps it below the broker's longest header
 
 
 class Visit:
@@ -58,37 +60,41 @@ class Visit:
         if self._connection is not None:
             self._connection.abort(reason)
 
-    async def browse(self, queue: str, limit: int) -> list[Frame]:
-        """The oldest messages of a queue, which stay there."""
+    async def browse(self, queue: str) -> AsyncGenerator[Frame, None]:
+        """The oldest messages of a queue, which stay there: `maxBrowsePageSize` of them, 400 by default."""
         name = await self._subscribe(queue, prefetch=_BROWSE_PREFETCH, browser=True)
-        found: list[Frame] = []
-        while len(found) < limit:
-            headers, body = await self._next(name)
-            if headers.get("browser") == "end":
-                return found
-            found.append((headers, body))
-        await self._unsubscribe(name)
-        return found
+        while (frame := await self._next(name))[0].get("browser") != "end":
+            yield frame
 
-    async def consume(self, queue: str, ids: set[str]) -> AsyncIterator[Frame]:
-        """The messages of these ids, one by one, to be deleted or moved by the caller; what it leaves stays.
+    async def consume(self, queue: str) -> AsyncGenerator[Frame, None]:
+        """The messages of a queue, oldest first, to be deleted or moved by the caller; what it leaves stays.
 
-        Ends early when the broker has no more of them, because somebody else took them.
+        Ends when no more come, or when the caller has left a thousand.
         """
-        if not ids:
-            return
-        missing = set(ids)
-        name = await self._subscribe(queue, prefetch=len(ids), selector=_id_selector(ids))
+        name = await self._subscribe(queue, prefetch=_TAKEN_AHEAD)
         try:
-            while missing:
-                headers, body = await self._next(name)
-                if headers["message-id"] in missing:
-                    missing.discard(headers["message-id"])
-                    yield headers, body
+            while True:
+                yield await self._next(name)
         except _NothingMoreError:
             return
         finally:
             await self._unsubscribe(name)
+
+    async def select(self, queue: str, header: str, values: Collection[str]) -> AsyncGenerator[Frame, None]:
+        """The messages whose JMS header or property has one of these values, each of which one message has at most."""
+        wanted = sorted(values)
+        for start in range(0, len(wanted), _SELECTED):
+            some = wanted[start : start + _SELECTED]
+            missing = len(some)
+            name = await self._subscribe(queue, prefetch=missing, selector=_selector(header, some))
+            try:
+                while missing:
+                    yield await self._next(name)
+                    missing -= 1
+            except _NothingMoreError:
+                continue
+            finally:
+                await self._unsubscribe(name)
 
     async def move(self, ack_id: str, headers: Mapping[str, str], body: bytes) -> None:
         """Sends a message as these headers say and removes the original."""
@@ -129,9 +135,6 @@ class _NothingMoreError(BrokerError):
     """No message came in time."""
 
 
-def _id_selector(ids: set[str]) -> str:
-    """Few ids are asked for by name; of many, all messages are looked at."""
-    if len(ids) > 100:  # noqa: PLR2004 - keeps the selector below the broker's longest header
-        return ""
-    listed = ",".join("'{}'".format(name.replace("'", "''")) for name in sorted(ids))
-    return f"JMSMessageID IN ({listed})"
+def _selector(header: str, values: Sequence[str]) -> str:
+    listed = ",".join("'{}'".format(value.replace("'", "''")) for value in values)
+    return f"{header} IN ({listed})"

@@ -201,6 +201,48 @@ async def test_purged_dead_letters_are_gone_with_their_reasons(
         assert (await asyncio.to_thread(jms.drain, name)).count == 0
 
 
+async def test_more_dead_letters_than_the_broker_shows_are_replayed_and_purged(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """Single ones from anywhere in the queue; all of them once, though they fail again at once."""
+    service.decide = lambda _message: rejected("no")
+    await bridge.put("many", to_service(queue, service))
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"m{n}") for n in range(600)])
+    await eventually(lambda: settled(bridge, "many", 600), "given up")
+    source = f"queue://{queue}"
+    replayed = await bridge.api.ReplayDeadLetters(bridge_service_pb2.ReplayDeadLettersRequest(source=source))
+    assert (replayed.replayed, replayed.skipped) == (600, 0)
+    await eventually(lambda: settled(bridge, "many", 1200), "given up again")
+    shown = await bridge.api.ListDeadLetters(
+        bridge_service_pb2.ListDeadLettersRequest(source=source, max_messages=1000)
+    )
+    late = [letter.message.id for letter in shown.dead_letters][250:]
+    assert len(late) == 150
+    some = bridge_service_pb2.PurgeDeadLettersRequest(source=source, message_ids=late)
+    assert (await bridge.api.PurgeDeadLetters(some)).purged == 150
+    rest = bridge_service_pb2.PurgeDeadLettersRequest(source=source)
+    assert (await bridge.api.PurgeDeadLetters(rest)).purged == 450
+    assert (await asyncio.to_thread(jms.drain, f"DLQ.{queue}")).count == 0
+
+
+async def test_dead_letters_that_fill_no_answer_are_listed_with_their_bodies_cut(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """Together they are more than a gRPC message can hold."""
+    service.decide = lambda _message: rejected("no")
+    await bridge.put("large", to_service(queue, service))
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(data=b"x" * 6_000_000) for _ in range(3)])
+    await eventually(lambda: settled(bridge, "large", 3), "given up")
+    dead = await bridge.dead_letters(queue)
+    assert [len(letter.message.data) for letter in dead] == [6_000_000, 8 * 1024 * 1024 - 6_000_000, 0]
+    assert all("no" in letter.reason for letter in dead)
+    service.decide = accepted
+    everything = bridge_service_pb2.ReplayDeadLettersRequest(source=f"queue://{queue}")
+    assert (await bridge.api.ReplayDeadLetters(everything)).replayed == 3
+    await eventually(lambda: len(service.messages) == 3, "delivered whole")
+    assert {len(message.data) for message in service.messages} == {6_000_000}
+
+
 async def test_a_route_changes_without_losing_what_runs(
     bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
 ) -> None:

@@ -81,7 +81,7 @@ class BridgeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """Lists dead letters by browsing: they stay in the broker.
+        """Lists dead letters by browsing: they stay in the broker, which shows 400 of a queue by default (ActiveMQ's maxBrowsePageSize).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

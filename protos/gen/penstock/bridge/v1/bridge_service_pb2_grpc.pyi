@@ -38,7 +38,7 @@ class BridgeServiceStub:
     GetStats: _grpc.UnaryUnaryMultiCallable[_bridge_service_pb2.GetStatsRequest, _bridge_service_pb2.GetStatsResponse]
     """Counts what happened since the bridge started, per route."""
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_bridge_service_pb2.ListDeadLettersRequest, _bridge_service_pb2.ListDeadLettersResponse]
-    """Lists dead letters by browsing: they stay in the broker."""
+    """Lists dead letters by browsing: they stay in the broker, which shows 400 of a queue by default (ActiveMQ's maxBrowsePageSize)."""
     ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_bridge_service_pb2.ReplayDeadLettersRequest, _bridge_service_pb2.ReplayDeadLettersResponse]
     """Sends dead letters back to where they came from."""
     PurgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_bridge_service_pb2.PurgeDeadLettersRequest, _bridge_service_pb2.PurgeDeadLettersResponse]
@@ -54,7 +54,7 @@ class BridgeServiceAsyncStub(BridgeServiceStub):
     GetStats: _aio.UnaryUnaryMultiCallable[_bridge_service_pb2.GetStatsRequest, _bridge_service_pb2.GetStatsResponse]  # type: ignore[assignment]
     """Counts what happened since the bridge started, per route."""
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_bridge_service_pb2.ListDeadLettersRequest, _bridge_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
-    """Lists dead letters by browsing: they stay in the broker."""
+    """Lists dead letters by browsing: they stay in the broker, which shows 400 of a queue by default (ActiveMQ's maxBrowsePageSize)."""
     ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_bridge_service_pb2.ReplayDeadLettersRequest, _bridge_service_pb2.ReplayDeadLettersResponse]  # type: ignore[assignment]
     """Sends dead letters back to where they came from."""
     PurgeDeadLetters: _aio.UnaryUnaryMultiCallable[_bridge_service_pb2.PurgeDeadLettersRequest, _bridge_service_pb2.PurgeDeadLettersResponse]  # type: ignore[assignment]
@@ -85,7 +85,7 @@ class BridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _bridge_service_pb2.ListDeadLettersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bridge_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_bridge_service_pb2.ListDeadLettersResponse]]:
-        """Lists dead letters by browsing: they stay in the broker."""
+        """Lists dead letters by browsing: they stay in the broker, which shows 400 of a queue by default (ActiveMQ's maxBrowsePageSize)."""
 
     @_abc_1.abstractmethod
     def ReplayDeadLetters(
