@@ -10,7 +10,7 @@ from penstock.filtering.v1.filtering_service_pb2_grpc import FilteringServiceStu
 from broker_bridge.filtering import Destination, FilteringUnavailableError, Match, Unmatched
 from broker_bridge.parcel import AttributeKind, Parcel
 from broker_bridge.targets import ErrorClass, TargetError, parse_target
-from services.runtime.errors import InvalidArgumentError, NotFoundError, PenstockError
+from services.runtime.errors import InternalError, InvalidArgumentError, NotFoundError, PenstockError
 from services.runtime.status import from_rpc_error
 
 MAX_BODY_BYTES = 256 * 1024
@@ -21,6 +21,7 @@ _TYPES = {
     AttributeKind.STRING_ARRAY: message_pb2.ATTRIBUTE_TYPE_STRING_ARRAY,
     AttributeKind.BINARY: message_pb2.ATTRIBUTE_TYPE_BINARY,
 }
+_REFUSALS = (InvalidArgumentError, NotFoundError, InternalError)
 
 
 class GrpcFilter:
@@ -48,15 +49,15 @@ class GrpcFilter:
         return _matches(topic, response)
 
     async def _after(self, error: PenstockError, topic: str, parcels: Sequence[Parcel]) -> Sequence[Match]:
-        """A refusal concerns the messages; everything else only tells that nobody could be asked."""
-        if isinstance(error, InvalidArgumentError | NotFoundError):
-            return [Unmatched(reason=f"filtering: {error.message}", error_class=ErrorClass.REFUSED)] * len(parcels)
-        if error.reason != "ERROR_REASON_TOO_LARGE":
+        """A refusal may be one message's fault: it is found by halves. Anything else tells that nobody was asked."""
+        is_too_large = error.reason == "ERROR_REASON_TOO_LARGE"
+        if not is_too_large and not isinstance(error, _REFUSALS):
             reason = f"the filtering service does not answer: {error.message}"
             self._report(reason)
             raise FilteringUnavailableError(reason) from error
         if len(parcels) == 1:
-            return [Unmatched(reason=f"filtering: {error.message}", error_class=ErrorClass.POISON)]
+            error_class = ErrorClass.POISON if is_too_large else ErrorClass.REFUSED
+            return [Unmatched(reason=f"filtering: {error.message}", error_class=error_class)]
         half = len(parcels) // 2
         return [*await self.match(topic, parcels[:half]), *await self.match(topic, parcels[half:])]
 

@@ -238,6 +238,31 @@ async def test_while_filtering_is_away_messages_wait_unharmed(
         await filtering.stop()
 
 
+async def test_a_message_filtering_fails_on_does_not_keep_the_others_waiting(
+    activemq: RunningPart, valkey: RunningPart, queue: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """It alone ends in a dead letter, though its whole batch was answered with INTERNAL."""
+    wanted = everything_to(grpc=target_pb2.GrpcTarget(address=service.address))
+
+    def failing(
+        request: filtering_service_pb2.BatchMatchMessagesRequest,
+    ) -> filtering_service_pb2.BatchMatchMessagesResponse:
+        if any(message.body == b"m7" for message in request.messages):
+            raise ZeroDivisionError
+        return wanted(request)
+
+    filtering = table_filter(failing)
+    await filtering.start()
+    async with running_bridge(bridge_settings(activemq, valkey, filtering_target=filtering.address)) as bridge:
+        await bridge.put("failing", to_topic(queue))
+        await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"m{n}") for n in range(100)])
+        await settled(bridge, "failing", 100)
+        (dead,) = await bridge.dead_letters(queue)
+        assert (dead.message.text, dead.attempts, dead.error_class) == ("m7", 3, "refused")
+        assert len(service.messages) == 99
+    await filtering.stop()
+
+
 async def test_an_unknown_topic_ends_in_a_dead_letter(
     activemq: RunningPart, valkey: RunningPart, queue: str, jms: JmsClient
 ) -> None:
