@@ -79,7 +79,6 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
         timeout=settings.redis_timeout_seconds,
     )
     async with AsyncExitStack() as closing:
-        closing.callback(calls.close)
         closing.push_async_callback(store.close)
         closing.push_async_callback(targets.close)
         filtering = await closing.enter_async_context(

@@ -4,10 +4,14 @@ boto3 is imported when the first client is made: processes that need none start 
 """
 
 import asyncio
+import contextlib
 import functools
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+from services.runtime.settings import is_loopback
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,21 +47,38 @@ def aws_client(
         read_timeout=read_timeout,
         retries={"total_max_attempts": max_attempts, "mode": "standard"},
         max_pool_connections=connections,
+        # The machine's proxy cannot reach an emulator that listens on this machine alone; None leaves it to boto3.
+        proxies={} if endpoint_url and is_loopback(urlsplit(endpoint_url).hostname or "") else None,
     )
     return boto3.session.Session().client(service, endpoint_url=endpoint_url, config=config)
 
 
 class BlockingCalls:
-    """A bounded pool of threads for blocking calls. Close it when no call is in flight any more."""
+    """Blocking calls in threads, so many at the same time. A call that hangs never holds up the end of the process."""
 
     def __init__(self, threads: int, name: str) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._room = asyncio.Semaphore(threads)
+        self._name = name
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The result of `function`; it goes on in its thread when the waiting task is cancelled."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, functools.partial(function, *args, **kwargs))
+        answer: asyncio.Future[R] = loop.create_future()
 
-    def close(self) -> None:
-        """Waits for running calls, drops those that did not begin."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        def tell(settle: Callable[[], None]) -> None:
+            # Nobody waits any more after a cancellation, or at the end of the process.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(lambda: None if answer.done() else settle())
+
+        def call() -> None:
+            try:
+                result = function(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - raised again in the task that waits
+                tell(functools.partial(answer.set_exception, error))
+            else:
+                tell(functools.partial(answer.set_result, result))
+
+        async with self._room:
+            # A thread of a pool would be joined when the interpreter ends, however long its call takes.
+            threading.Thread(target=call, name=self._name, daemon=True).start()
+            return await answer

@@ -386,6 +386,42 @@ async def test_sigterm_finishes_what_runs_and_exits_cleanly(
     assert (await asyncio.to_thread(jms.drain, queue)).count == 0
 
 
+async def test_a_function_that_hangs_does_not_keep_the_bridge_from_ending(
+    activemq: RunningPart,
+    valkey: RunningPart,
+    queue: str,
+    config: FakeConfig,
+    jms: JmsClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After its drain time, long before the function's; the message stays in the broker."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    called = asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = process_settings(activemq, valkey) | {
+            "lambda_endpoint_url": endpoint,
+            "lambda_timeout_seconds": "3600",
+            "drain_seconds": "1",
+        }
+        route = {"source": f"queue://{queue}", "targets": [{"lambda_function": {"function_name": "hangs"}}]}
+        config.put("/penstock/routes/hangs", json.dumps(route))
+        bridge = BridgeProcess(settings, config, tmp_path / "bridge.log")
+        await bridge.start()
+        await asyncio.to_thread(jms.send, queue, [JmsMessage(text="hello")])
+        await asyncio.wait_for(called.wait(), 60)
+        assert await bridge.end(signal.SIGTERM) == 0
+    assert (await asyncio.to_thread(jms.drain, queue)).count == 1
+
+
 async def test_routes_come_from_the_config_service_and_change_without_restart(
     activemq: RunningPart,
     valkey: RunningPart,
