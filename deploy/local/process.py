@@ -33,7 +33,7 @@ class ChildProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *tied_to_parent(self.spec.argv),
                 cwd=self._working_directory,
-                env={**os.environ, **self.spec.environment},
+                env={**os.environ, **_without_proxy(), **self.spec.environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -67,3 +67,10 @@ class ChildProcess:
     def _signal_group(group: int, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
             os.killpg(group, number)
+
+
+def _without_proxy() -> dict[str, str]:
+    """Variables that keep what the processes tell each other away from the machine's HTTP proxy."""
+    # Of the two spellings some programs know only one.
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    return dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, (given, "127.0.0.1,localhost"))))

@@ -91,6 +91,14 @@ async def test_health_is_checked_per_service_and_as_a_whole(served: Served) -> N
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_channel_does_not_ask_the_proxy_of_the_machine(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gRPC library would send every target through `http_proxy`, those on this machine too."""
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port_numbers(1)[0]}")
+    async with open_channel(served.address) as channel:
+        stub = config_service_pb2_grpc.ConfigServiceStub(channel)
+        assert (await stub.GetParameter(named("echo"))).parameter.value == "echo"
+
+
 async def test_health_is_pushed_to_watchers(served: Served) -> None:
     """Each change arrives; a detail alone is no change of the protocol's status."""
     watch = health_stub(served.channel).Watch(health_pb2.HealthCheckRequest(service="part"))

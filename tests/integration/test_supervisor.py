@@ -263,17 +263,18 @@ async def test_unknown_process_is_an_error_that_lists_the_known(supervisor: Supe
 async def test_processes_inherit_the_environment_and_get_their_own(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So a variable set for `penstock up` reaches the services; the part's own wins."""
+    """So a variable set for `penstock up` reaches the services; the part's own wins. No proxy comes between them."""
     monkeypatch.setenv("PENSTOCK_CONFIG_LOG_LEVEL", "debug")
     monkeypatch.setenv("OWN", "0")
+    monkeypatch.setenv("no_proxy", "example.org")
     marker = tmp_path / "marker"
     script = (
-        "import os, sys, time; e = os.environ; "
-        "open(sys.argv[1], 'w').write(e['PENSTOCK_CONFIG_LOG_LEVEL'] + e['OWN']); time.sleep(3600)"
+        "import os, sys, time; names = ('PENSTOCK_CONFIG_LOG_LEVEL', 'OWN', 'NO_PROXY'); "
+        "open(sys.argv[1], 'w').write(' '.join(os.environ[name] for name in names)); time.sleep(3600)"
     )
     supervisor.add(_part("one", script, str(marker), ready=_written(marker), environment={"OWN": "1"}, folder=tmp_path))
     await supervisor.start()
-    assert marker.read_text() == "debug1"
+    assert marker.read_text() == "debug 1 example.org,127.0.0.1,localhost"
 
 
 SUPERVISING = """

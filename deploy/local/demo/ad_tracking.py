@@ -3,12 +3,10 @@
 import asyncio
 import time
 import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import grpc.aio
 from google.protobuf import json_format
 from penstock.bridge.v1 import route_pb2
 from penstock.delivery.v1 import target_pb2
@@ -19,8 +17,9 @@ from penstock.tracking.v1 import tracking_service_pb2 as tracking_pb
 from penstock.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 
 from deploy.local.demo.expectation import Expectation, StoryResult
-from deploy.local.demo.session import Session, eventually
+from deploy.local.demo.session import WITHOUT_PROXY, Session, eventually
 from deploy.local.jms import JmsMessage
+from services.runtime.channel import open_channel
 
 QUEUE = "clicks"
 SWITCH_OFF_MILLISECONDS = 1000
@@ -86,7 +85,7 @@ async def _by_http(session: Session, clicks: Clicks) -> Sequence[Expectation]:
 
 def _http_status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - an address of the stack
+        with WITHOUT_PROXY.open(url, timeout=10) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -165,7 +164,7 @@ async def _stored(session: Session, clicks: Clicks) -> Sequence[str]:
 
 
 async def _switched_off(session: Session, clicks: Clicks, second_intake: str) -> tuple[Expectation, float]:
-    async with grpc.aio.insecure_channel(second_intake) as channel:
+    async with open_channel(second_intake) as channel:
         intake = TrackingServiceStub(channel)
         warm = _outcome((await intake.TrackEvent(_track(clicks, 10))).result)
         program = program_pb2.Program()

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import grpc.aio
 from google.protobuf import json_format
 from penstock.bridge.v1 import bridge_service_pb2 as bridge_pb
 from penstock.bridge.v1 import route_pb2
@@ -21,6 +20,7 @@ from penstock.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 
 from deploy.local.jms import JmsClient
 from deploy.local.ports import Ports
+from services.runtime.channel import open_channel
 
 if TYPE_CHECKING:
     # The generator declares the asynchronous stubs for type checkers only.
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 60.0
 """How long a story waits for something that must happen; far above what a loaded laptop needs."""
 _PAUSE_SECONDS = 0.02
+WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens addresses of the stack, which the machine's HTTP proxy cannot reach."""
 
 T = TypeVar("T")
 
@@ -94,7 +96,7 @@ class Session:
 
 
 def _get_json(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:  # noqa: S310 - an address of the stack
+    with WITHOUT_PROXY.open(url, timeout=PATIENCE_SECONDS) as response:
         return json.load(response)
 
 
@@ -119,10 +121,10 @@ async def eventually(
 async def open_session(ports: Ports, jms: JmsClient) -> AsyncIterator[Session]:
     """Clients of the stack that listens on `ports`."""
     import boto3  # noqa: PLC0415 - slow to import, and only a running story needs it
+    from botocore.config import Config  # noqa: PLC0415
 
     channels = {
-        name: grpc.aio.insecure_channel(ports.address(name))
-        for name in ("config", "filtering", "tracking", "persistence", "bridge")
+        name: open_channel(ports.address(name)) for name in ("config", "filtering", "tracking", "persistence", "bridge")
     }
     try:
         yield Session(
@@ -135,7 +137,7 @@ async def open_session(ports: Ports, jms: JmsClient) -> AsyncIterator[Session]:
             sqs=boto3.client(
                 "sqs",
                 endpoint_url=f"http://{ports.address('emulator')}",
-                region_name="us-east-1",
+                config=Config(region_name="us-east-1", proxies={}),
                 aws_access_key_id="test",
                 aws_secret_access_key="test",  # noqa: S106 - the emulator checks none
             ),
