@@ -4,7 +4,7 @@ Each operation uses a connection of its own. A message leaves the dead letter qu
 happen to it: sending back is a transaction of copy and ACK.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -24,8 +24,10 @@ from broker_bridge.dead_letters import (
 )
 from broker_bridge.message import Message, decode_message
 from broker_bridge.routes import dead_letter_queue
-from broker_bridge.visit import Visit
+from broker_bridge.visit import Frame, Visit
 
+# Where a broker without an individual dead letter strategy moves everything.
+_SHARED_QUEUE = "queue://ActiveMQ.DLQ"
 _SHOWN_BYTES = 8 * 1024 * 1024  # half of what a gRPC message may have
 
 
@@ -73,13 +75,26 @@ class DeadLetterQueue:
         room = _SHOWN_BYTES
         async with Visit(self._connect, self._addresses) as visit:
             stories = await self._stories(visit)
-            async with aclosing(visit.browse(self._queue)) as frames:
-                async for headers, body in frames:
-                    found.append(self._dead(self._decoded((headers, body[:room])), stories))
+            async with aclosing(self._shown(visit, stories.keys())) as frames:
+                async for queue, (headers, body) in frames:
+                    found.append(self._dead(queue, self._decoded((headers, body[:room])), stories))
                     room = max(room - len(body), 0)
                     if len(found) == limit:
                         break
         return found
+
+    async def _shown(self, visit: Visit, told: Collection[str]) -> AsyncGenerator[tuple[str, Frame], None]:
+        """The dead letters with the queues they lie in; `told` are the ids of those the broker was asked to move."""
+        missing = set(told)
+        async with aclosing(visit.browse(self._queue)) as frames:
+            async for frame in frames:
+                missing.discard(frame[0]["message-id"])
+                yield self._queue, frame
+        if missing:
+            async with aclosing(visit.browse(_SHARED_QUEUE)) as frames:
+                async for frame in frames:
+                    if frame[0]["message-id"] in missing:
+                        yield _SHARED_QUEUE, frame
 
     async def replay(self, ids: Sequence[str]) -> Replayed:
         """Sends dead letters back to where they came from, all of them when no ids are given."""
@@ -144,11 +159,11 @@ class DeadLetterQueue:
         headers = copy_headers(message, destination, {})
         return {name: value for name, value in headers.items() if name not in STORY}, message.body
 
-    def _dead(self, message: Message, stories: Mapping[str, Mapping[str, str]]) -> DeadMessage:
+    def _dead(self, queue: str, message: Message, stories: Mapping[str, Mapping[str, str]]) -> DeadMessage:
         story = stories.get(message.id, message.properties)
         return DeadMessage(
             message=message,
-            queue=self._queue,
+            queue=queue,
             reason=story.get(REASON) or message.properties.get("dlqDeliveryFailureCause", ""),
             error_class=story.get(ERROR_CLASS, ""),
             attempts=int(story.get(ATTEMPTS, "0")),

@@ -243,6 +243,20 @@ async def test_dead_letters_that_fill_no_answer_are_listed_with_their_bodies_cut
     assert {len(message.data) for message in service.messages} == {6_000_000}
 
 
+async def test_what_a_stock_broker_moved_to_its_shared_queue_is_listed_with_its_reason(
+    bridge: RunningBridge, jms: JmsClient, queue: str
+) -> None:
+    """Without an individual dead letter strategy a NACK ends there; messages of others are not shown."""
+    ours, _ = await asyncio.to_thread(jms.send, "ActiveMQ.DLQ", [JmsMessage(text="ours"), JmsMessage(text="other")])
+    told = {"penstock_original_message_id": ours, "penstock_reason": "a map", "penstock_attempts": "1"}
+    await asyncio.to_thread(jms.send, f"DLQ.reasons.{queue}", [JmsMessage(text="a map", properties=told)])
+    (dead,) = await bridge.dead_letters(queue)
+    assert (dead.message.id, dead.reason) == (ours, "a map")
+    assert dead.dead_letter_queue == "queue://ActiveMQ.DLQ"
+    await asyncio.to_thread(jms.drain, "ActiveMQ.DLQ")
+    assert await bridge.dead_letters(queue) == []
+
+
 async def test_a_route_changes_without_losing_what_runs(
     bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
 ) -> None:
