@@ -1,26 +1,19 @@
-"""The database file: opened by one process alone, checked, its tables, and rows as domain values.
+"""The tables of the database file, what makes it trustworthy, and rows as domain values.
 
 `events` is the append-only history, one row per revision. A row with `live` = 1 is a kept version of a parameter; the
 others (deletions, versions dropped) only serve watchers that resume, until compaction deletes them up to `floor`.
 """
 
-import fcntl
 import json
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
-from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 
 from services.config.parameter import Deletion, Parameter, ParameterEvent, ParameterType, Sealed
-from services.runtime.errors import PenstockError
+from services.runtime.sqlite_file import Schema
 
-_APPLICATION_ID = 0x50454E43
-_SCHEMA_VERSION = 1
-
-_SCHEMA = f"""
-BEGIN;
+_TABLES = """
 CREATE TABLE store (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL,
@@ -56,10 +49,7 @@ CREATE TABLE labels (
     version INTEGER NOT NULL,
     PRIMARY KEY (name, label)
 ) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_SCHEMA_VERSION};
-COMMIT;
-"""  # noqa: S608 - made of constants
+"""
 
 EVENT_COLUMNS = (
     "e.revision, e.name, e.version, e.type, e.value, e.envelope, e.modified_at, e.description, e.allowed_pattern, "
@@ -74,50 +64,6 @@ VERSION_COLUMNS = (
 """What `version_of` reads."""
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
-
-
-class StoreFileError(PenstockError):
-    """The database file cannot be used; the message names the file, the fault and what to do."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, reason="ERROR_REASON_STORAGE_FULL")
-
-
-class StoreFile:
-    """The database at `path`, held by this process alone until `close`.
-
-    Raises:
-        StoreFileError: held by another process, damaged, not ours, from a later version, or the folder is not writable.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(path.with_name(f"{path.name}.lock"), path)
-        except OSError as error:
-            raise StoreFileError(f"{error.filename or path} cannot be written: {error.strerror}") from error
-        try:
-            with closing(self.connect()) as connection:
-                _prepare(connection, path)
-        except sqlite3.Error as error:
-            self._lock.close()
-            raise StoreFileError(_explained(path, error)) from error
-        except StoreFileError:
-            self._lock.close()
-            raise
-
-    def connect(self) -> sqlite3.Connection:
-        """A connection in autocommit mode, for one thread at a time."""
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        # An acknowledged write survives a power failure: every commit is fsynced.
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
-    def close(self) -> None:
-        """Lets another process open the file; every connection must be closed by then."""
-        self._lock.close()
 
 
 def event_of(row: tuple[Any, ...]) -> ParameterEvent:
@@ -169,45 +115,12 @@ def _parameter(row: tuple[Any, ...], labels: tuple[str, ...]) -> Parameter:
     )
 
 
-def _locked(lock_path: Path, path: Path) -> IO[str]:
-    """The kernel drops the lock with its process, however that ends."""
-    lock = lock_path.open("a")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StoreFileError(
-            f"{path} is in use by another process: stop it, or choose another file with PENSTOCK_CONFIG_DATABASE"
-        ) from None
-    return lock
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Checks the file, and creates the tables in a new one."""
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-        connection.executescript(_SCHEMA)
-        return
-    if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        raise StoreFileError(f"{path} is not a parameter database: choose another file with PENSTOCK_CONFIG_DATABASE")
-    if found != _SCHEMA_VERSION:
-        raise StoreFileError(f"{path} has schema version {found}, this program knows {_SCHEMA_VERSION}: update it")
+def _faults(connection: sqlite3.Connection) -> list[str]:
     faults = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
-    newest, last = connection.execute("SELECT revision, (SELECT max(revision) FROM events) FROM store").fetchone()
-    if faults == ["ok"] and newest != (last or 0):
-        faults = [f"the newest revision is {newest}, the last event has {last}"]
     if faults != ["ok"]:
-        raise StoreFileError(_damaged(path, "; ".join(faults)))
+        return faults
+    newest, last = connection.execute("SELECT revision, (SELECT max(revision) FROM events) FROM store").fetchone()
+    return [] if newest == (last or 0) else [f"the newest revision is {newest}, the last event has {last}"]
 
 
-def _explained(path: Path, error: sqlite3.Error) -> str:
-    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _damaged(path, str(error))
-    return f"{path} cannot be opened: {error} ({getattr(error, 'sqlite_errorname', 'SQLite')})"
-
-
-def _damaged(path: Path, fault: str) -> str:
-    return (
-        f"{path} is damaged ({fault}): restore it from a backup together with its -wal file, "
-        "or move both away to start with an empty store"
-    )
+SCHEMA = Schema(application_id=0x50454E43, version=1, tables=_TABLES, faults=_faults)

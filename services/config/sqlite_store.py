@@ -12,8 +12,8 @@ from services.config.parameter import KEPT_VERSIONS, Deletion, Parameter, Parame
 from services.config.path import Selector, below
 from services.config.sqlite_schema import (
     EVENT_COLUMNS,
+    SCHEMA,
     VERSION_COLUMNS,
-    StoreFile,
     event_of,
     values_of,
     version_of,
@@ -30,6 +30,7 @@ from services.config.store import (
     check_room_for_version,
 )
 from services.config.update import check_expected_version, not_found
+from services.runtime.sqlite_file import SqliteFile
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class SqliteStore:
     """A ParameterStore in the file `path`; an async context manager, to be entered on the event loop that uses it.
 
     `kept_revisions` is how many events a watcher can resume over. `on_trouble` hears why nothing can be written, and an
-    empty text when it works again. Entering raises StoreFileError when the file cannot be used.
+    empty text when it works again. Entering raises what `SqliteFile` raises.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class SqliteStore:
         self._listeners: list[Listener] = []
 
     async def __aenter__(self) -> Self:
-        self._file = await asyncio.to_thread(StoreFile, self._path)
+        self._file = await asyncio.to_thread(SqliteFile, self._path, SCHEMA, setting="PENSTOCK_CONFIG_DATABASE")
         self._writing, self._points, self._scans = (self._file.connect() for _ in range(3))
         self._scanner = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
         self._writer = ParameterWriter(

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from typing import Any
 
-from services.config import sqlite_schema
+from services.runtime.sqlite_file import SqliteFile
 
 
 class SlowConnection(sqlite3.Connection):
@@ -20,13 +20,12 @@ class SlowConnection(sqlite3.Connection):
         return super().execute(sql, parameters)
 
 
-def slow_connect(self: sqlite_schema.StoreFile) -> sqlite3.Connection:
+def slow_connect(self: SqliteFile) -> sqlite3.Connection:
     connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, factory=SlowConnection)
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
 
 
 if __name__ == "__main__":
-    sqlite_schema.StoreFile.connect = slow_connect  # type: ignore[method-assign]
+    SqliteFile.connect = slow_connect  # type: ignore[method-assign]
     runpy.run_module("services.config", run_name="__main__")

@@ -280,5 +280,5 @@ def test_a_damaged_file_stops_the_start_with_one_clear_line(tmp_path: Path) -> N
     )
     assert ended.returncode == 1
     assert str(database) in ended.stderr
-    assert "Restore it from a backup" in ended.stderr
+    assert "restore it from a backup" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -10,10 +10,9 @@ import pytest
 
 from services.config.parameter import KEPT_VERSIONS, Deletion, Parameter, ParameterEvent, Sealed
 from services.config.path import Selector
-from services.config.sqlite_schema import StoreFileError
 from services.config.sqlite_store import SqliteStore
 from services.config.store import ParameterStore
-from services.runtime.errors import InternalError, ResourceExhaustedError, UnavailableError
+from services.runtime.errors import FailedPreconditionError, InternalError, ResourceExhaustedError, UnavailableError
 from tests.contracts.parameter_store import KEPT_REVISIONS, ParameterStoreContract, current, names, put
 
 
@@ -91,7 +90,7 @@ async def test_secrets_are_known_of(path: Path) -> None:
 async def test_a_second_process_is_refused(path: Path) -> None:
     """Its watchers would not hear of the other's writes."""
     async with SqliteStore(path):
-        with pytest.raises(StoreFileError, match="in use by another process"):
+        with pytest.raises(FailedPreconditionError, match="in use by another process"):
             await SqliteStore(path).__aenter__()
     async with SqliteStore(path):
         pass
@@ -100,7 +99,7 @@ async def test_a_second_process_is_refused(path: Path) -> None:
 async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     """With its name and what to do."""
     change(path, lambda _data: b"no database at all" * 100)
-    with pytest.raises(StoreFileError, match=f"{path} is damaged .*restore it from a backup"):
+    with pytest.raises(FailedPreconditionError, match=f"{path} is damaged .*restore it from a backup"):
         await SqliteStore(path).__aenter__()
 
 
@@ -110,7 +109,7 @@ async def test_a_torn_file_is_refused(path: Path) -> None:
         for number in range(200):
             await put(store, f"/{number}", "x" * 1000)
     change(path, lambda data: data[: len(data) // 2])
-    with pytest.raises(StoreFileError, match="is damaged"):
+    with pytest.raises(FailedPreconditionError, match="is damaged"):
         await SqliteStore(path).__aenter__()
 
 
@@ -120,7 +119,7 @@ async def test_a_file_with_an_overwritten_page_is_refused(path: Path) -> None:
         for number in range(200):
             await put(store, f"/{number}", "x" * 1000)
     change(path, lambda data: data[: 4096 * 20] + bytes(4096) + data[4096 * 21 :])
-    with pytest.raises(StoreFileError, match="is damaged"):
+    with pytest.raises(FailedPreconditionError, match="is damaged"):
         await SqliteStore(path).__aenter__()
 
 
@@ -133,13 +132,13 @@ async def test_a_lost_last_event_is_noticed(path: Path) -> None:
     connection.execute("DELETE FROM events WHERE revision = 2")
     connection.commit()
     connection.close()
-    with pytest.raises(StoreFileError, match="newest revision is 2, the last event has 1"):
+    with pytest.raises(FailedPreconditionError, match="newest revision is 2, the last event has 1"):
         await SqliteStore(path).__aenter__()
 
 
 @pytest.mark.parametrize(
     ("statement", "fault"),
-    [("PRAGMA application_id = 7", "not a parameter database"), ("PRAGMA user_version = 99", "schema version 99")],
+    [("PRAGMA application_id = 7", "another application"), ("PRAGMA user_version = 99", "schema version 99")],
     ids=["another program's", "a later version's"],
 )
 async def test_a_foreign_file_is_refused(path: Path, statement: str, fault: str) -> None:
@@ -149,14 +148,14 @@ async def test_a_foreign_file_is_refused(path: Path, statement: str, fault: str)
     connection = sqlite3.connect(path)
     connection.execute(statement)
     connection.close()
-    with pytest.raises(StoreFileError, match=fault):
+    with pytest.raises(FailedPreconditionError, match=fault):
         await SqliteStore(path).__aenter__()
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """The error says which path, and why."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreFileError, match=r"file.* cannot be written"):
+    with pytest.raises(FailedPreconditionError, match=r"file.* cannot be written"):
         await SqliteStore(tmp_path / "file" / "parameters.sqlite3").__aenter__()
 
 

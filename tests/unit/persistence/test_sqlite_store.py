@@ -184,7 +184,7 @@ async def test_a_file_that_cannot_be_used_is_refused_at_start(
 async def test_a_folder_that_cannot_be_made_is_refused_at_start(tmp_path: Path) -> None:
     """A file where a folder should be is named."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(FailedPreconditionError, match="cannot be used"):
+    with pytest.raises(FailedPreconditionError, match="cannot be written"):
         await SqliteEventStore(tmp_path / "file" / "events.sqlite3").__aenter__()
 
 
