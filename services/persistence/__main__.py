@@ -12,6 +12,7 @@ from services.persistence.recorder import EventRecorder
 from services.persistence.settings import PersistenceSettings
 from services.persistence.sqlite import SqliteEventStore
 from services.persistence.store import EventStore, MemoryEventStore
+from services.runtime.delivery import SERVICE as DELIVERY_SERVICE
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
 
@@ -37,7 +38,7 @@ async def main(settings: PersistenceSettings) -> None:
             persistence = servicer.PersistenceServicer(recorder, store)
             persistence_service_pb2_grpc.add_PersistenceServiceServicer_to_server(persistence, server)
             delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery.DeliveryServicer(recorder), server)
-            return servicer.SERVICE, delivery.SERVICE
+            return servicer.SERVICE, DELIVERY_SERVICE
 
         await serve(settings=settings, register=register, health=health, tasks=tasks)
 

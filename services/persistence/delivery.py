@@ -1,6 +1,5 @@
 """DeliveryService over gRPC: broker messages that are tracking events, stored without passing an intake."""
 
-import hashlib
 from typing import Any
 
 import grpc
@@ -13,13 +12,9 @@ from penstock.tracking.v1 import tracking_event_pb2
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.persistence.record import MAX_MESSAGE_ID_CHARACTERS
-from services.persistence.recorder import EventRecorder, RecordResult
-from services.runtime.errors import InvalidArgumentError, RetryableError, invalid_field
-
-SERVICE = pb.DESCRIPTOR.services_by_name["DeliveryService"].full_name
-MAX_MESSAGES_PER_CALL = 1000
-_ACCEPTED = pb.DeliveryResult(outcome=pb.DELIVERY_OUTCOME_ACCEPTED)
-Context = grpc.aio.ServicerContext[Any, Any]
+from services.persistence.recorder import EventRecorder
+from services.runtime.delivery import deliver, short_message_id
+from services.runtime.errors import InvalidArgumentError
 
 
 class DeliveryServicer(delivery_service_pb2_grpc.DeliveryServiceServicer):
@@ -29,22 +24,13 @@ class DeliveryServicer(delivery_service_pb2_grpc.DeliveryServiceServicer):
         self._recorder = recorder
 
     async def DeliverMessages(  # noqa: N802
-        self, request: pb.DeliverMessagesRequest, _context: Context
+        self, request: pb.DeliverMessagesRequest, _context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.DeliverMessagesResponse:
-        if not 1 <= len(request.messages) <= MAX_MESSAGES_PER_CALL:
-            raise invalid_field(
-                "messages", f"has {len(request.messages)} entries; 1 to {MAX_MESSAGES_PER_CALL} are taken per call"
-            )
-        decoded = [_decoded(message) for message in request.messages]
-        events = [item for item in decoded if isinstance(item, TrackingEvent)]
-        try:
-            results = iter(await self._recorder.record(events))
-        except RetryableError as error:
-            stored_later = _retry(error)
-            answers = [stored_later if isinstance(item, TrackingEvent) else _rejected(item) for item in decoded]
-        else:
-            answers = [_result(next(results) if isinstance(item, TrackingEvent) else item) for item in decoded]
-        return pb.DeliverMessagesResponse(results=answers)
+        return await deliver(request, decode=event_of, take=self._take)
+
+    async def _take(self, events: list[TrackingEvent]) -> list[str]:
+        results = await self._recorder.record(events)
+        return [f"INVALID: {result.message}" if isinstance(result, InvalidArgumentError) else "" for result in results]
 
 
 def event_of(message: BrokerMessage) -> TrackingEvent:
@@ -64,20 +50,12 @@ def event_of(message: BrokerMessage) -> TrackingEvent:
         case other:
             kind = "a map" if other else "empty"
             raise _undecodable(f"is {kind}: send a serialized TrackingEvent as bytes, or its JSON as text")
-    event.message_id = event.message_id or _message_id(message.id)
+    event.message_id = event.message_id or short_message_id(message.id, MAX_MESSAGE_ID_CHARACTERS)
     if not (event.HasField("occurred_at") or event.HasField("received_at")) and message.HasField("sent_at"):
         event.occurred_at.CopyFrom(message.sent_at)
     if event.source == tracking_event_pb2.EVENT_SOURCE_UNSPECIFIED:
         event.source = tracking_event_pb2.EVENT_SOURCE_BROKER
     return event
-
-
-def _message_id(jms_message_id: str) -> str:
-    # A JMSMessageID holds a host name, which may make it longer than a message id may be; its hash, the one that the
-    # intake makes as well, is as stable.
-    if len(jms_message_id) <= MAX_MESSAGE_ID_CHARACTERS:
-        return jms_message_id
-    return f"jms-{hashlib.sha256(jms_message_id.encode()).hexdigest()}"
 
 
 def _from_bytes(data: bytes) -> TrackingEvent:
@@ -99,25 +77,3 @@ def _from_text(text: str) -> TrackingEvent:
 
 def _undecodable(description: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"the body {description}", reason="ERROR_REASON_INVALID_FIELD")
-
-
-def _decoded(message: BrokerMessage) -> TrackingEvent | InvalidArgumentError:
-    try:
-        return event_of(message)
-    except InvalidArgumentError as error:
-        return error
-
-
-def _result(result: RecordResult) -> pb.DeliveryResult:
-    return _rejected(result) if isinstance(result, InvalidArgumentError) else _ACCEPTED
-
-
-def _rejected(error: InvalidArgumentError) -> pb.DeliveryResult:
-    return pb.DeliveryResult(outcome=pb.DELIVERY_OUTCOME_REJECTED, reason=error.message)
-
-
-def _retry(error: RetryableError) -> pb.DeliveryResult:
-    result = pb.DeliveryResult(outcome=pb.DELIVERY_OUTCOME_RETRY, reason=error.message)
-    if error.retry_after is not None:
-        result.retry_after.FromNanoseconds(int(error.retry_after * 1e9))
-    return result

@@ -8,6 +8,7 @@ from penstock.delivery.v1.delivery_service_pb2_grpc import add_DeliveryServiceSe
 from penstock.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from prometheus_client import REGISTRY
 
+from services.runtime.delivery import SERVICE as DELIVERY_SERVICE
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
 from services.tracking import delivery, servicer
@@ -25,7 +26,7 @@ async def main(settings: TrackingSettings) -> None:
         def register(server: grpc.aio.Server) -> tuple[str, str]:
             add_TrackingServiceServicer_to_server(servicer.TrackingServicer(parts.intake, parts.store), server)
             add_DeliveryServiceServicer_to_server(delivery.DeliveryServicer(parts.intake), server)
-            return servicer.SERVICE, delivery.SERVICE
+            return servicer.SERVICE, DELIVERY_SERVICE
 
         await serve(
             settings=settings,

@@ -103,7 +103,7 @@ async def test_each_message_has_its_own_result() -> None:
     )
     assert [result.outcome for result in results] == [ACCEPTED, REJECTED, REJECTED, ACCEPTED]
     assert "JSON" in results[1].reason
-    assert results[2].reason == "program_id: is required"
+    assert results[2].reason == "INVALID: program_id: is required"
     assert await store.get("ID:1") is not None
 
 
