@@ -64,16 +64,10 @@ class InvalidArgumentError(PenstockError):
         self.violations = tuple(violations)
 
 
-def invalid_field(
-    field: str,
-    description: str,
-    *,
-    reason: str = "ERROR_REASON_INVALID_FIELD",
-    metadata: Mapping[str, str] = _NO_METADATA,
-) -> InvalidArgumentError:
+def invalid_field(field: str, description: str, *, reason: str = "ERROR_REASON_INVALID_FIELD") -> InvalidArgumentError:
     """The error of one faulty field; its message is `field: description`."""
     violation = FieldViolation(field=field, description=description)
-    return InvalidArgumentError(f"{field}: {description}", violations=[violation], reason=reason, metadata=metadata)
+    return InvalidArgumentError(f"{field}: {description}", violations=[violation], reason=reason)
 
 
 class OutOfRangeError(PenstockError):
