@@ -96,8 +96,9 @@ def test_emulator_cannot_reach_a_docker_daemon(aws_emulator: RunningPart) -> Non
     """The process runs with a Docker address on which nothing listens, and is announced as a double."""
     processes = [
         process
-        for process in psutil.process_iter()
-        if process.cmdline()[-5:] == ["moto.server", "-H", "127.0.0.1", "-p", str(aws_emulator.port("http"))]
+        for process in psutil.process_iter(["cmdline"])  # no command line is known of one that ends meanwhile
+        if (process.info["cmdline"] or [])[-5:]
+        == ["moto.server", "-H", "127.0.0.1", "-p", str(aws_emulator.port("http"))]
     ]
     assert [process.environ()["DOCKER_HOST"] for process in processes] == ["tcp://127.0.0.1:1"]
     assert not aws_emulator.spec.is_real
