@@ -95,7 +95,7 @@ bench-bridge: setup ## bridge drain against a Java JMS consumer
 
 lock: $(UV) ## resolve the dependencies again
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-		--extra embedded --group dev pyproject.toml --output-file requirements.lock
+		--all-extras --group dev pyproject.toml --output-file requirements.lock
 
 clean: ## remove everything that was created, the data of the stack included
 	rm -rf .venv .tools .cache .penstock build
