@@ -29,6 +29,10 @@ def update_of(request: config_service_pb2.PutParameterRequest) -> ParameterUpdat
             "json_schema: values are not checked against a JSON Schema yet; use allowed_pattern or data_type",
             metadata={"method": "PutParameter"},
         )
+    if request.dry_run or request.tier or request.HasField("policies"):
+        raise UnimplementedError(
+            "dry_run, tier and policies are declared but not built yet", metadata={"method": "PutParameter"}
+        )
     if request.type and request.type not in _TYPES:
         raise invalid_field("type", f"{request.type} is not a ParameterType")
     if not 0 <= request.expires_at.nanos < _NANOSECONDS:

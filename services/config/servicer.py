@@ -12,7 +12,7 @@ from services.config.encoding import message_of, update_of, watch_message_of
 from services.config.path import parse_path
 from services.config.registry import ParameterRegistry
 from services.config.watch import WatchHub
-from services.runtime.errors import invalid_field
+from services.runtime.errors import UnimplementedError, invalid_field
 
 SERVICE = messages.DESCRIPTOR.services_by_name["ConfigService"].full_name
 
@@ -90,6 +90,21 @@ class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
         labelled = await self._registry.label(request.name, request.labels, version=request.version or None)
         return messages.LabelParameterVersionResponse(version=labelled.version, invalid_labels=labelled.invalid_labels)
 
+    async def UnlabelParameterVersion(  # noqa: N802
+        self, request: messages.UnlabelParameterVersionRequest, _context: Context
+    ) -> messages.UnlabelParameterVersionResponse:
+        raise _not_built("UnlabelParameterVersion", request.name)
+
+    async def TagParameter(  # noqa: N802
+        self, request: messages.TagParameterRequest, _context: Context
+    ) -> messages.TagParameterResponse:
+        raise _not_built("TagParameter", request.name)
+
+    async def ExplainAccess(  # noqa: N802
+        self, request: messages.ExplainAccessRequest, _context: Context
+    ) -> messages.ExplainAccessResponse:
+        raise _not_built("ExplainAccess", request.name)
+
     async def WatchParameters(  # noqa: N802
         self, request: messages.WatchParametersRequest, _context: Context
     ) -> AsyncIterator[messages.WatchParametersResponse]:
@@ -100,3 +115,7 @@ class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
         async with aclosing(self._hub.follow(path, request.from_revision)) as events:
             async for event in events:
                 yield watch_message_of(event, self._registry, decrypt=request.with_decryption)
+
+
+def _not_built(method: str, name: str) -> UnimplementedError:
+    return UnimplementedError(f"{method} of {name!r} is declared but not built yet", metadata={"method": method})

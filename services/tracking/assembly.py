@@ -8,7 +8,7 @@ from typing import Self
 
 from services.runtime.channel import open_channel
 from services.runtime.health import HealthBoard
-from services.tracking.granian_server import HttpServer
+from services.runtime.http_server import HttpServer
 from services.tracking.group_commit import DurableLog, LogLimits
 from services.tracking.http import HttpIntake
 from services.tracking.intake import Intake
@@ -69,6 +69,7 @@ class TrackingParts:
             HttpIntake(self.intake, healthy=healthy, max_body_bytes=settings.max_http_body_bytes),
             host=settings.host,
             port=settings.http_port,
+            setting=settings.variable("http_port"),
             tls_cert=settings.tls_cert,
             tls_key=settings.tls_key,
         )

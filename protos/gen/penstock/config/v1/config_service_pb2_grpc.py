@@ -71,6 +71,21 @@ class ConfigServiceStub(object):
                 request_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.LabelParameterVersionRequest.SerializeToString,
                 response_deserializer=penstock_dot_config_dot_v1_dot_config__service__pb2.LabelParameterVersionResponse.FromString,
                 _registered_method=True)
+        self.UnlabelParameterVersion = channel.unary_unary(
+                '/penstock.config.v1.ConfigService/UnlabelParameterVersion',
+                request_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.UnlabelParameterVersionRequest.SerializeToString,
+                response_deserializer=penstock_dot_config_dot_v1_dot_config__service__pb2.UnlabelParameterVersionResponse.FromString,
+                _registered_method=True)
+        self.TagParameter = channel.unary_unary(
+                '/penstock.config.v1.ConfigService/TagParameter',
+                request_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.TagParameterRequest.SerializeToString,
+                response_deserializer=penstock_dot_config_dot_v1_dot_config__service__pb2.TagParameterResponse.FromString,
+                _registered_method=True)
+        self.ExplainAccess = channel.unary_unary(
+                '/penstock.config.v1.ConfigService/ExplainAccess',
+                request_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.ExplainAccessRequest.SerializeToString,
+                response_deserializer=penstock_dot_config_dot_v1_dot_config__service__pb2.ExplainAccessResponse.FromString,
+                _registered_method=True)
         self.WatchParameters = channel.unary_stream(
                 '/penstock.config.v1.ConfigService/WatchParameters',
                 request_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.WatchParametersRequest.SerializeToString,
@@ -134,6 +149,27 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UnlabelParameterVersion(self, request, context):
+        """Takes labels from a version of a parameter. NOT_FOUND when there is no such version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagParameter(self, request, context):
+        """Sets and removes tags of a parameter; its version stays, and watchers do not hear of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainAccess(self, request, context):
+        """Tells what the caller may do with a name: which actions the access rules grant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchParameters(self, request, context):
         """Pushes every change below a path from a revision on. Ends with OUT_OF_RANGE (COMPACTED) when that revision is no longer
         kept or the watcher fell too far behind: list again and watch from the listed revision.
@@ -179,6 +215,21 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.LabelParameterVersion,
                     request_deserializer=penstock_dot_config_dot_v1_dot_config__service__pb2.LabelParameterVersionRequest.FromString,
                     response_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.LabelParameterVersionResponse.SerializeToString,
+            ),
+            'UnlabelParameterVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnlabelParameterVersion,
+                    request_deserializer=penstock_dot_config_dot_v1_dot_config__service__pb2.UnlabelParameterVersionRequest.FromString,
+                    response_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.UnlabelParameterVersionResponse.SerializeToString,
+            ),
+            'TagParameter': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagParameter,
+                    request_deserializer=penstock_dot_config_dot_v1_dot_config__service__pb2.TagParameterRequest.FromString,
+                    response_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.TagParameterResponse.SerializeToString,
+            ),
+            'ExplainAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainAccess,
+                    request_deserializer=penstock_dot_config_dot_v1_dot_config__service__pb2.ExplainAccessRequest.FromString,
+                    response_serializer=penstock_dot_config_dot_v1_dot_config__service__pb2.ExplainAccessResponse.SerializeToString,
             ),
             'WatchParameters': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchParameters,
@@ -377,6 +428,87 @@ class ConfigService(object):
             '/penstock.config.v1.ConfigService/LabelParameterVersion',
             penstock_dot_config_dot_v1_dot_config__service__pb2.LabelParameterVersionRequest.SerializeToString,
             penstock_dot_config_dot_v1_dot_config__service__pb2.LabelParameterVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnlabelParameterVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.config.v1.ConfigService/UnlabelParameterVersion',
+            penstock_dot_config_dot_v1_dot_config__service__pb2.UnlabelParameterVersionRequest.SerializeToString,
+            penstock_dot_config_dot_v1_dot_config__service__pb2.UnlabelParameterVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagParameter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.config.v1.ConfigService/TagParameter',
+            penstock_dot_config_dot_v1_dot_config__service__pb2.TagParameterRequest.SerializeToString,
+            penstock_dot_config_dot_v1_dot_config__service__pb2.TagParameterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.config.v1.ConfigService/ExplainAccess',
+            penstock_dot_config_dot_v1_dot_config__service__pb2.ExplainAccessRequest.SerializeToString,
+            penstock_dot_config_dot_v1_dot_config__service__pb2.ExplainAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,12 @@ class ConfigServiceStub:
     """Lists the kept versions of a parameter, newest first."""
     LabelParameterVersion: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.LabelParameterVersionRequest, _config_service_pb2.LabelParameterVersionResponse]
     """Moves labels to a version of a parameter."""
+    UnlabelParameterVersion: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UnlabelParameterVersionRequest, _config_service_pb2.UnlabelParameterVersionResponse]
+    """Takes labels from a version of a parameter. NOT_FOUND when there is no such version."""
+    TagParameter: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.TagParameterRequest, _config_service_pb2.TagParameterResponse]
+    """Sets and removes tags of a parameter; its version stays, and watchers do not hear of it."""
+    ExplainAccess: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ExplainAccessRequest, _config_service_pb2.ExplainAccessResponse]
+    """Tells what the caller may do with a name: which actions the access rules grant."""
     WatchParameters: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchParametersRequest, _config_service_pb2.WatchParametersResponse]
     """Pushes every change below a path from a revision on. Ends with OUT_OF_RANGE (COMPACTED) when that revision is no longer
     kept or the watcher fell too far behind: list again and watch from the listed revision.
@@ -81,6 +87,12 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """Lists the kept versions of a parameter, newest first."""
     LabelParameterVersion: _aio.UnaryUnaryMultiCallable[_config_service_pb2.LabelParameterVersionRequest, _config_service_pb2.LabelParameterVersionResponse]  # type: ignore[assignment]
     """Moves labels to a version of a parameter."""
+    UnlabelParameterVersion: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UnlabelParameterVersionRequest, _config_service_pb2.UnlabelParameterVersionResponse]  # type: ignore[assignment]
+    """Takes labels from a version of a parameter. NOT_FOUND when there is no such version."""
+    TagParameter: _aio.UnaryUnaryMultiCallable[_config_service_pb2.TagParameterRequest, _config_service_pb2.TagParameterResponse]  # type: ignore[assignment]
+    """Sets and removes tags of a parameter; its version stays, and watchers do not hear of it."""
+    ExplainAccess: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ExplainAccessRequest, _config_service_pb2.ExplainAccessResponse]  # type: ignore[assignment]
+    """Tells what the caller may do with a name: which actions the access rules grant."""
     WatchParameters: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchParametersRequest, _config_service_pb2.WatchParametersResponse]  # type: ignore[assignment]
     """Pushes every change below a path from a revision on. Ends with OUT_OF_RANGE (COMPACTED) when that revision is no longer
     kept or the watcher fell too far behind: list again and watch from the listed revision.
@@ -149,6 +161,30 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.LabelParameterVersionResponse, _abc.Awaitable[_config_service_pb2.LabelParameterVersionResponse]]:
         """Moves labels to a version of a parameter."""
+
+    @_abc_1.abstractmethod
+    def UnlabelParameterVersion(
+        self,
+        request: _config_service_pb2.UnlabelParameterVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.UnlabelParameterVersionResponse, _abc.Awaitable[_config_service_pb2.UnlabelParameterVersionResponse]]:
+        """Takes labels from a version of a parameter. NOT_FOUND when there is no such version."""
+
+    @_abc_1.abstractmethod
+    def TagParameter(
+        self,
+        request: _config_service_pb2.TagParameterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.TagParameterResponse, _abc.Awaitable[_config_service_pb2.TagParameterResponse]]:
+        """Sets and removes tags of a parameter; its version stays, and watchers do not hear of it."""
+
+    @_abc_1.abstractmethod
+    def ExplainAccess(
+        self,
+        request: _config_service_pb2.ExplainAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.ExplainAccessResponse, _abc.Awaitable[_config_service_pb2.ExplainAccessResponse]]:
+        """Tells what the caller may do with a name: which actions the access rules grant."""
 
     @_abc_1.abstractmethod
     def WatchParameters(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/config/v1/parameter.proto\x12\x12penstock.config.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x03\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x04type\x18\x02 \x01(\x0e\x32!.penstock.config.v1.ParameterType\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x17\n\x0f\x61llowed_pattern\x18\x08 \x01(\t\x12\x11\n\tdata_type\x18\t \x01(\t\x12/\n\x0bmodified_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x04tags\x18\x0c \x03(\x0b\x32\'.penstock.config.v1.Parameter.TagsEntry\x12\x13\n\x0bjson_schema\x18\r \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x8c\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15PARAMETER_TYPE_STRING\x10\x01\x12\x1e\n\x1aPARAMETER_TYPE_STRING_LIST\x10\x02\x12 \n\x1cPARAMETER_TYPE_SECURE_STRING\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/config/v1/parameter.proto\x12\x12penstock.config.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x03\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x04type\x18\x02 \x01(\x0e\x32!.penstock.config.v1.ParameterType\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x17\n\x0f\x61llowed_pattern\x18\x08 \x01(\t\x12\x11\n\tdata_type\x18\t \x01(\t\x12/\n\x0bmodified_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x04tags\x18\x0c \x03(\x0b\x32\'.penstock.config.v1.Parameter.TagsEntry\x12\x13\n\x0bjson_schema\x18\r \x01(\t\x12/\n\x04tier\x18\x0e \x01(\x0e\x32!.penstock.config.v1.ParameterTier\x12\x10\n\x08policies\x18\x0f \x01(\t\x12\x13\n\x0bmodified_by\x18\x10 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*i\n\rParameterTier\x12\x1e\n\x1aPARAMETER_TIER_UNSPECIFIED\x10\x00\x12\x1b\n\x17PARAMETER_TIER_STANDARD\x10\x01\x12\x1b\n\x17PARAMETER_TIER_ADVANCED\x10\x02*\x8c\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15PARAMETER_TYPE_STRING\x10\x01\x12\x1e\n\x1aPARAMETER_TYPE_STRING_LIST\x10\x02\x12 \n\x1cPARAMETER_TYPE_SECURE_STRING\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PARAMETER_TAGSENTRY']._loaded_options = None
   _globals['_PARAMETER_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_PARAMETERTYPE']._serialized_start=518
-  _globals['_PARAMETERTYPE']._serialized_end=658
+  _globals['_PARAMETERTIER']._serialized_start=605
+  _globals['_PARAMETERTIER']._serialized_end=710
+  _globals['_PARAMETERTYPE']._serialized_start=713
+  _globals['_PARAMETERTYPE']._serialized_end=853
   _globals['_PARAMETER']._serialized_start=92
-  _globals['_PARAMETER']._serialized_end=515
-  _globals['_PARAMETER_TAGSENTRY']._serialized_start=472
-  _globals['_PARAMETER_TAGSENTRY']._serialized_end=515
+  _globals['_PARAMETER']._serialized_end=603
+  _globals['_PARAMETER_TAGSENTRY']._serialized_start=560
+  _globals['_PARAMETER_TAGSENTRY']._serialized_end=603
 # @@protoc_insertion_point(module_scope)

@@ -1,8 +1,9 @@
-"""The HTTP server: granian inside this process and on its event loop, so that HTTP and gRPC share one intake."""
+"""The HTTP server: granian inside this process and on its event loop, so that HTTP and gRPC share one domain."""
 
 import asyncio
 import resource
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from services.runtime.server import BindError
-from services.tracking.http import HttpIntake
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application: scope, receive, send."""
 
 _MAX_CONNECTIONS = 8192
 _OTHER_FILES = 512  # the log, gRPC, Redis
@@ -20,7 +23,9 @@ _HEADER_SECONDS = 30
 
 
 class HttpServer:
-    """Serves an application on `host:port`; `run` is a background task of the process, `stop` ends it.
+    """Serves an ASGI application on `host:port`; `run` is a background task of the process, `stop` ends it.
+
+    `setting` is the variable that chooses another port, for messages.
 
     Up to 8192 connections, or as many as the process may open files for; further ones wait. One on which no request
     begins for 30 s is closed.
@@ -31,14 +36,15 @@ class HttpServer:
 
     def __init__(
         self,
-        application: HttpIntake,
+        application: Application,
         *,
         host: str,
         port: int,
+        setting: str,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
     ) -> None:
-        _require_free(host, port)
+        _require_free(host, port, setting)
         self._stopping = False
         self._ended = asyncio.Event()
         tls: dict[str, Any] = {"ssl_cert": tls_cert, "ssl_key": tls_key} if tls_cert and tls_key else {}
@@ -83,7 +89,7 @@ def _connections() -> int:
     return max(allowed - _OTHER_FILES, 1)
 
 
-def _require_free(host: str, port: int) -> None:
+def _require_free(host: str, port: int, setting: str) -> None:
     # granian binds with SO_REUSEPORT: a second process would silently take half of the requests.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -93,5 +99,5 @@ def _require_free(host: str, port: int) -> None:
         except OSError as error:
             raise BindError(
                 f"cannot listen on {host}:{port} for HTTP: {error.strerror}; choose another port with "
-                "PENSTOCK_TRACKING_HTTP_PORT, or 0 for none"
+                f"{setting}, or 0 for none"
             ) from error
