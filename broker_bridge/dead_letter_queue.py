@@ -24,7 +24,7 @@ from broker_bridge.dead_letters import (
 )
 from broker_bridge.message import Message, decode_message
 from broker_bridge.routes import dead_letter_queue
-from broker_bridge.visit import Frame, Visit
+from broker_bridge.visit import Frame, Visit, selector_of
 
 # Where a broker without an individual dead letter strategy moves everything.
 _SHARED_QUEUE = "queue://ActiveMQ.DLQ"
@@ -95,6 +95,21 @@ class DeadLetterQueue:
                 async for frame in frames:
                     if frame[0]["message-id"] in missing:
                         yield _SHARED_QUEUE, frame
+
+    async def get(self, message_id: str) -> DeadMessage | None:
+        """The dead letter of an id, its own or that of the original; its body is cut to 8 MiB.
+
+        Found anywhere in the queue.
+        """
+        ids = [message_id]
+        selector = f"{selector_of('JMSMessageID', ids)} OR {selector_of(ORIGINAL_MESSAGE_ID, ids)}"
+        async with Visit(self._connect, self._addresses) as visit:
+            stories = await self._stories(visit)
+            for queue in (self._queue, *([_SHARED_QUEUE] if message_id in stories else ())):
+                async with aclosing(visit.browse(queue, selector=selector)) as frames:
+                    async for headers, body in frames:
+                        return self._dead(queue, self._decoded((headers, body[:_SHOWN_BYTES])), stories)
+        return None
 
     async def replay(self, ids: Sequence[str]) -> Replayed:
         """Sends dead letters back to where they came from, all of them when no ids are given."""

@@ -8,7 +8,7 @@ from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
 from penstock.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
-from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, Rejected, Retry
+from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Origin, Outcome, Rejected, Reply, Retry
 from services.runtime.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -51,12 +51,18 @@ class GrpcDelivery:
 
 def _outcome(result: delivery_service_pb2.DeliveryResult) -> Outcome:
     if result.outcome == delivery_service_pb2.DELIVERY_OUTCOME_ACCEPTED:
-        return ACCEPTED
+        return Accepted(reply=_reply(result.reply)) if result.HasField("reply") else ACCEPTED
     reason = result.reason or "the service gave no reason"
     if result.outcome == delivery_service_pb2.DELIVERY_OUTCOME_REJECTED:
         return Rejected(reason=reason)
-    after = result.retry_after.ToNanoseconds() / 1e9 if result.HasField("retry_after") else None
-    return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE, after=after)
+    if not result.HasField("retry_after"):
+        return Retry(reason=reason, error_class=ErrorClass.REFUSED)
+    return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE, after=result.retry_after.ToNanoseconds() / 1e9)
+
+
+def _reply(reply: delivery_service_pb2.Reply) -> Reply:
+    body = reply.data if reply.WhichOneof("body") == "data" else reply.text
+    return Reply(body=body, properties=dict(reply.properties))
 
 
 def _failure(error: PenstockError, *, shared: bool) -> Outcome:

@@ -13,7 +13,7 @@ from broker_bridge.message import MessageKind, TextError
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.routes import route_document
 from broker_bridge.stats import Snapshot
-from services.runtime.errors import UnavailableError, invalid_field
+from services.runtime.errors import NotFoundError, UnavailableError, invalid_field
 from services.runtime.health import HealthBoard
 
 SERVICE = "penstock.bridge.v1.BridgeService"
@@ -67,6 +67,24 @@ class BridgeServicer(bridge_service_pb2_grpc.BridgeServiceServicer):
         except BrokerError as error:
             raise _unavailable(error) from error
         return bridge_service_pb2.ListDeadLettersResponse(dead_letters=[_dead_letter(dead) for dead in found])
+
+    async def GetDeadLetter(  # noqa: N802
+        self, request: bridge_service_pb2.GetDeadLetterRequest, _context: _Context
+    ) -> bridge_service_pb2.GetDeadLetterResponse:
+        if not request.message_id:
+            raise invalid_field("message_id", "is required")
+        letters = self._open(request.source)
+        try:
+            found = await letters.get(request.message_id)
+        except BrokerError as error:
+            raise _unavailable(error) from error
+        if found is None:
+            raise NotFoundError(
+                f"{request.source} has no dead letter {request.message_id!r}: `penstock dlq list` shows their ids",
+                reason="ERROR_REASON_DEAD_LETTER_NOT_FOUND",
+                metadata={"source": request.source, "message_id": request.message_id},
+            )
+        return bridge_service_pb2.GetDeadLetterResponse(dead_letter=_dead_letter(found))
 
     async def ReplayDeadLetters(  # noqa: N802
         self, request: bridge_service_pb2.ReplayDeadLettersRequest, _context: _Context

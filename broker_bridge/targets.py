@@ -5,8 +5,8 @@ A target tells apart what is worth repeating and what is not; the route's retry 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -29,8 +29,18 @@ class ErrorClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer for the sender of a message: text, or bytes. It goes to JMSReplyTo; without one it is dropped."""
+
+    body: str | bytes
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """The target has it: durable there, or worked off."""
+
+    reply: Reply | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

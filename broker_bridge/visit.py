@@ -60,9 +60,9 @@ class Visit:
         if self._connection is not None:
             self._connection.abort(reason)
 
-    async def browse(self, queue: str) -> AsyncGenerator[Frame, None]:
+    async def browse(self, queue: str, *, selector: str = "") -> AsyncGenerator[Frame, None]:
         """The oldest messages of a queue, which stay there: `maxBrowsePageSize` of them, 400 by default."""
-        name = await self._subscribe(queue, prefetch=_BROWSE_PREFETCH, browser=True)
+        name = await self._subscribe(queue, prefetch=_BROWSE_PREFETCH, selector=selector, browser=True)
         while (frame := await self._next(name))[0].get("browser") != "end":
             yield frame
 
@@ -86,7 +86,7 @@ class Visit:
         for start in range(0, len(wanted), _SELECTED):
             some = wanted[start : start + _SELECTED]
             missing = len(some)
-            name = await self._subscribe(queue, prefetch=missing, selector=_selector(header, some))
+            name = await self._subscribe(queue, prefetch=missing, selector=selector_of(header, some))
             try:
                 while missing:
                     yield await self._next(name)
@@ -135,6 +135,7 @@ class _NothingMoreError(BrokerError):
     """No message came in time."""
 
 
-def _selector(header: str, values: Sequence[str]) -> str:
+def selector_of(header: str, values: Sequence[str]) -> str:
+    """The JMS selector of the messages whose header or property has one of these values."""
     listed = ",".join("'{}'".format(value.replace("'", "''")) for value in values)
     return f"{header} IN ({listed})"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import grpc
     from penstock.bridge.v1 import bridge_service_pb2
     from penstock.bridge.v1.bridge_service_pb2_grpc import BridgeServiceAsyncStub
+    from penstock.delivery.v1 import broker_message_pb2
 
 T = TypeVar("T")
 
@@ -117,6 +118,37 @@ def list_dead_letters(
 
 
 @dlq.command()
+def show(
+    queue: Annotated[str, QUEUE],
+    message_id: Annotated[str, typer.Argument(help="Id in the dead letter queue, or the one its producer saw.")],
+    target: str = TARGET,
+    tls_ca: Path | None = TLS_CA,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Show a dead letter whole: why it was given up, its headers, properties and body. It stays in the broker."""
+    from google.protobuf import json_format  # noqa: PLC0415 - see the package
+    from penstock.bridge.v1 import bridge_service_pb2  # noqa: PLC0415
+
+    request = bridge_service_pb2.GetDeadLetterRequest(source=_source(queue), message_id=message_id)
+
+    async def operation(stub: "BridgeServiceAsyncStub") -> "bridge_service_pb2.GetDeadLetterResponse":
+        return await stub.GetDeadLetter(request)
+
+    letter = _call(target, tls_ca, operation).dead_letter
+    if as_json:
+        print_json(json_format.MessageToDict(letter, preserving_proto_field_name=True))
+        return
+    row = _row(letter)
+    properties = row.pop("properties")
+    del row["body"]
+    for name, value in [*row.items(), *_headers(letter.message)]:
+        print(f"{name}: {value}")
+    for name, value in sorted(cast("dict[str, object]", properties).items()):
+        print(f"property {name}: {value}")
+    print(f"\n{_body(letter.message)}")
+
+
+@dlq.command()
 def replay(
     queue: Annotated[str, QUEUE],
     ids: Annotated[list[str] | None, IDS] = None,
@@ -179,6 +211,21 @@ def _call(target: str, tls_ca: Path | None, operation: Callable[["BridgeServiceA
 def _source(queue: str) -> str:
     """`queue://orders` for `orders`."""
     return queue if "://" in queue else f"queue://{queue}"
+
+
+def _headers(message: "broker_message_pb2.BrokerMessage") -> list[tuple[str, object]]:
+    headers = {
+        "type": message.type,
+        "correlation_id": message.correlation_id,
+        "reply_to": message.reply_to,
+        "priority": message.priority,
+    }
+    return [(name, value) for name, value in headers.items() if value not in ("", None)]
+
+
+def _body(message: "broker_message_pb2.BrokerMessage") -> str:
+    """The body as a terminal can show it: text as it is, bytes in hexadecimal."""
+    return message.text if message.WhichOneof("body") == "text" else message.data.hex(" ")
 
 
 def _row(letter: "bridge_service_pb2.DeadLetter") -> dict[str, object]:

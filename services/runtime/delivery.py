@@ -14,6 +14,7 @@ MAX_MESSAGES = 1000
 """In one call."""
 
 T = TypeVar("T")
+_RETRY_AFTER_SECONDS = 1.0
 _ACCEPTED = pb.DeliveryResult(outcome=pb.DELIVERY_OUTCOME_ACCEPTED)
 
 
@@ -64,9 +65,9 @@ async def _taken(take: Callable[[list[T]], Awaitable[Sequence[str]]], items: lis
     try:
         reasons = await take(items)
     except RetryableError as error:
+        # Always with a time: it is this service that is busy, and the message shall not pay for it with an attempt.
         later = pb.DeliveryResult(outcome=pb.DELIVERY_OUTCOME_RETRY, reason=error.message)
-        if error.retry_after is not None:
-            later.retry_after.FromMilliseconds(round(error.retry_after * 1000))
+        later.retry_after.FromMilliseconds(round((error.retry_after or _RETRY_AFTER_SECONDS) * 1000))
         return [later] * len(items)
     return [_rejected(reason) if reason else _ACCEPTED for reason in reasons]
 

@@ -120,7 +120,7 @@ async def test_a_failing_message_is_tried_again_and_then_given_up(
     (sent,) = await asyncio.to_thread(jms.send, queue, [JmsMessage(text=text, properties={"n": 5})])
     await eventually(lambda: settled(bridge, "failing", 1), "given up")
     (dead,) = await bridge.dead_letters(queue)
-    assert (dead.attempts, dead.error_class) == (3, "unavailable")
+    assert (dead.attempts, dead.error_class) == (3, "refused")
     assert [message.attempt for request in service.requests for message in request.messages] == [1, 2, 3]
     (read,) = (await asyncio.to_thread(jms.drain, f"DLQ.{queue}")).messages
     assert (read.kind, read.body) == ("text", text)

@@ -16,7 +16,17 @@ from broker_bridge.grpc_target import GrpcDelivery
 from broker_bridge.lambda_target import LambdaDelivery
 from broker_bridge.parcel import Parcel
 from broker_bridge.sqs_target import SqsDelivery
-from broker_bridge.targets import ACCEPTED, ErrorClass, LambdaTarget, Rejected, Retry, SqsTarget, Target
+from broker_bridge.targets import (
+    ACCEPTED,
+    Accepted,
+    ErrorClass,
+    LambdaTarget,
+    Rejected,
+    Reply,
+    Retry,
+    SqsTarget,
+    Target,
+)
 from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint
 from deploy.local.lambda_endpoint.function import FunctionSpec
 from deploy.local.ports import free_port_numbers
@@ -215,7 +225,22 @@ async def test_a_service_decides_per_message(service: RecordingService) -> None:
         ACCEPTED,
         Rejected(reason="bad"),
         Retry(reason="busy", error_class=ErrorClass.UNAVAILABLE, after=1.5),
-        Retry(reason="the service gave no reason", error_class=ErrorClass.UNAVAILABLE),
+        Retry(reason="the service gave no reason", error_class=ErrorClass.REFUSED),
+    ]
+
+
+async def test_a_service_answers_the_sender(service: RecordingService) -> None:
+    """With text or bytes, and properties."""
+    answers = {"text": accepted(), "data": accepted(), "none": accepted()}
+    answers["text"].reply.text = "done"
+    answers["text"].reply.properties["status"] = "ok"
+    answers["data"].reply.data = b"\x00"
+    service.decide = lambda message: answers[message.text]
+    outcomes = await grpc_delivery(service.address).deliver([parcel(n, text=t) for n, t in enumerate(answers)], ORIGIN)
+    assert list(outcomes) == [
+        Accepted(reply=Reply(body="done", properties={"status": "ok"})),
+        Accepted(reply=Reply(body=b"\x00")),
+        ACCEPTED,
     ]
 
 

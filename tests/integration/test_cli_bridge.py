@@ -85,6 +85,14 @@ async def test_an_operator_sees_replays_and_deletes_dead_letters(
     assert "not today" in listed.out
     first, second, _ = json.loads((await penstock("dlq", "list", queue, "--json", *target)).out)
     assert (first["attempts"], first["class"], first["route"], first["properties"]["n"]) == (1, "refused", "shown", "0")
+    shown = await penstock("dlq", "show", queue, first["original_message_id"], *target)
+    assert "error" not in shown.err
+    assert {"attempts: 1", "class: refused", "property n: 0", "m0"} <= set(shown.out.splitlines())
+    whole = json.loads((await penstock("dlq", "show", queue, first["message_id"], "--json", *target)).out)
+    assert (whole["message"]["text"], whole["route"]) == ("m0", "shown")
+    unknown = await penstock("dlq", "show", queue, "ID:unknown", *target)
+    assert unknown.code != 0
+    assert "penstock dlq list" in unknown.err
     service.decide = lambda _message: rejected("still not")
     replayed = await penstock("dlq", "replay", queue, first["message_id"], *target)
     assert (replayed.code, replayed.out) == (0, "replayed 1\n")

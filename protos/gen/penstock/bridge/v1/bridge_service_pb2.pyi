@@ -65,7 +65,7 @@ class GetStatsResponse(_message.Message):
     def __init__(self, routes: _Optional[_Iterable[_Union[RouteStats, _Mapping]]] = ..., broker: _Optional[str] = ..., dedup_available: bool = ..., reconnects: _Optional[int] = ...) -> None: ...
 
 class RouteStats(_message.Message):
-    __slots__ = ("route", "received", "delivered", "filtered", "settled", "retried", "dead_lettered", "duplicates", "in_flight", "oldest_in_flight_age")
+    __slots__ = ("route", "received", "delivered", "filtered", "settled", "retried", "dead_lettered", "duplicates", "in_flight", "oldest_in_flight_age", "in_flight_bytes", "last_settled_at", "replies", "late_replies")
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     DELIVERED_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,10 @@ class RouteStats(_message.Message):
     DUPLICATES_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     OLDEST_IN_FLIGHT_AGE_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LAST_SETTLED_AT_FIELD_NUMBER: _ClassVar[int]
+    REPLIES_FIELD_NUMBER: _ClassVar[int]
+    LATE_REPLIES_FIELD_NUMBER: _ClassVar[int]
     route: str
     received: int
     delivered: int
@@ -86,7 +90,11 @@ class RouteStats(_message.Message):
     duplicates: int
     in_flight: int
     oldest_in_flight_age: _duration_pb2.Duration
-    def __init__(self, route: _Optional[str] = ..., received: _Optional[int] = ..., delivered: _Optional[int] = ..., filtered: _Optional[int] = ..., settled: _Optional[int] = ..., retried: _Optional[int] = ..., dead_lettered: _Optional[int] = ..., duplicates: _Optional[int] = ..., in_flight: _Optional[int] = ..., oldest_in_flight_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    in_flight_bytes: int
+    last_settled_at: _timestamp_pb2.Timestamp
+    replies: int
+    late_replies: int
+    def __init__(self, route: _Optional[str] = ..., received: _Optional[int] = ..., delivered: _Optional[int] = ..., filtered: _Optional[int] = ..., settled: _Optional[int] = ..., retried: _Optional[int] = ..., dead_lettered: _Optional[int] = ..., duplicates: _Optional[int] = ..., in_flight: _Optional[int] = ..., oldest_in_flight_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., in_flight_bytes: _Optional[int] = ..., last_settled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replies: _Optional[int] = ..., late_replies: _Optional[int] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ("message", "dead_letter_queue", "reason", "attempts", "original_destination", "original_message_id", "route", "first_failed_at", "error_class")
@@ -123,6 +131,20 @@ class ListDeadLettersResponse(_message.Message):
     DEAD_LETTERS_FIELD_NUMBER: _ClassVar[int]
     dead_letters: _containers.RepeatedCompositeFieldContainer[DeadLetter]
     def __init__(self, dead_letters: _Optional[_Iterable[_Union[DeadLetter, _Mapping]]] = ...) -> None: ...
+
+class GetDeadLetterRequest(_message.Message):
+    __slots__ = ("source", "message_id")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    message_id: str
+    def __init__(self, source: _Optional[str] = ..., message_id: _Optional[str] = ...) -> None: ...
+
+class GetDeadLetterResponse(_message.Message):
+    __slots__ = ("dead_letter",)
+    DEAD_LETTER_FIELD_NUMBER: _ClassVar[int]
+    dead_letter: DeadLetter
+    def __init__(self, dead_letter: _Optional[_Union[DeadLetter, _Mapping]] = ...) -> None: ...
 
 class ReplayDeadLettersRequest(_message.Message):
     __slots__ = ("source", "message_ids")

@@ -50,6 +50,11 @@ class BridgeServiceStub(object):
                 request_serializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.ListDeadLettersRequest.SerializeToString,
                 response_deserializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.ListDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/penstock.bridge.v1.BridgeService/GetDeadLetter',
+                request_serializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
         self.ReplayDeadLetters = channel.unary_unary(
                 '/penstock.bridge.v1.BridgeService/ReplayDeadLetters',
                 request_serializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.ReplayDeadLettersRequest.SerializeToString,
@@ -87,6 +92,13 @@ class BridgeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDeadLetter(self, request, context):
+        """Shows one dead letter, whole up to 8 MiB.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReplayDeadLetters(self, request, context):
         """Sends dead letters back to where they came from.
         """
@@ -118,6 +130,11 @@ def add_BridgeServiceServicer_to_server(servicer, server):
                     servicer.ListDeadLetters,
                     request_deserializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.ListDeadLettersRequest.FromString,
                     response_serializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.GetDeadLetterResponse.SerializeToString,
             ),
             'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayDeadLetters,
@@ -212,6 +229,33 @@ class BridgeService(object):
             '/penstock.bridge.v1.BridgeService/ListDeadLetters',
             penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.ListDeadLettersRequest.SerializeToString,
             penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.bridge.v1.BridgeService/GetDeadLetter',
+            penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.GetDeadLetterRequest.SerializeToString,
+            penstock_dot_bridge_dot_v1_dot_bridge__service__pb2.GetDeadLetterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class BridgeServiceStub:
     """Counts what happened since the bridge started, per route."""
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_bridge_service_pb2.ListDeadLettersRequest, _bridge_service_pb2.ListDeadLettersResponse]
     """Lists dead letters by browsing: they stay in the broker, which shows 400 of a queue by default (ActiveMQ's maxBrowsePageSize)."""
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_bridge_service_pb2.GetDeadLetterRequest, _bridge_service_pb2.GetDeadLetterResponse]
+    """Shows one dead letter, whole up to 8 MiB."""
     ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_bridge_service_pb2.ReplayDeadLettersRequest, _bridge_service_pb2.ReplayDeadLettersResponse]
     """Sends dead letters back to where they came from."""
     PurgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_bridge_service_pb2.PurgeDeadLettersRequest, _bridge_service_pb2.PurgeDeadLettersResponse]
@@ -55,6 +57,8 @@ class BridgeServiceAsyncStub(BridgeServiceStub):
     """Counts what happened since the bridge started, per route."""
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_bridge_service_pb2.ListDeadLettersRequest, _bridge_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """Lists dead letters by browsing: they stay in the broker, which shows 400 of a queue by default (ActiveMQ's maxBrowsePageSize)."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_bridge_service_pb2.GetDeadLetterRequest, _bridge_service_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
+    """Shows one dead letter, whole up to 8 MiB."""
     ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_bridge_service_pb2.ReplayDeadLettersRequest, _bridge_service_pb2.ReplayDeadLettersResponse]  # type: ignore[assignment]
     """Sends dead letters back to where they came from."""
     PurgeDeadLetters: _aio.UnaryUnaryMultiCallable[_bridge_service_pb2.PurgeDeadLettersRequest, _bridge_service_pb2.PurgeDeadLettersResponse]  # type: ignore[assignment]
@@ -86,6 +90,14 @@ class BridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_bridge_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_bridge_service_pb2.ListDeadLettersResponse]]:
         """Lists dead letters by browsing: they stay in the broker, which shows 400 of a queue by default (ActiveMQ's maxBrowsePageSize)."""
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _bridge_service_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bridge_service_pb2.GetDeadLetterResponse, _abc.Awaitable[_bridge_service_pb2.GetDeadLetterResponse]]:
+        """Shows one dead letter, whole up to 8 MiB."""
 
     @_abc_1.abstractmethod
     def ReplayDeadLetters(

@@ -12,6 +12,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class PropertyType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROPERTY_TYPE_UNSPECIFIED: _ClassVar[PropertyType]
+    PROPERTY_TYPE_STRING: _ClassVar[PropertyType]
+    PROPERTY_TYPE_BOOLEAN: _ClassVar[PropertyType]
+    PROPERTY_TYPE_INTEGER: _ClassVar[PropertyType]
+    PROPERTY_TYPE_DOUBLE: _ClassVar[PropertyType]
+
 class BodyFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     BODY_FORMAT_UNSPECIFIED: _ClassVar[BodyFormat]
@@ -20,15 +28,31 @@ class BodyFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BODY_FORMAT_JSON: _ClassVar[BodyFormat]
     BODY_FORMAT_BYTES: _ClassVar[BodyFormat]
     BODY_FORMAT_PROTOBUF: _ClassVar[BodyFormat]
+
+class RetryStrategy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RETRY_STRATEGY_UNSPECIFIED: _ClassVar[RetryStrategy]
+    RETRY_STRATEGY_LOCAL: _ClassVar[RetryStrategy]
+    RETRY_STRATEGY_BROKER: _ClassVar[RetryStrategy]
+    RETRY_STRATEGY_SCHEDULED: _ClassVar[RetryStrategy]
+PROPERTY_TYPE_UNSPECIFIED: PropertyType
+PROPERTY_TYPE_STRING: PropertyType
+PROPERTY_TYPE_BOOLEAN: PropertyType
+PROPERTY_TYPE_INTEGER: PropertyType
+PROPERTY_TYPE_DOUBLE: PropertyType
 BODY_FORMAT_UNSPECIFIED: BodyFormat
 BODY_FORMAT_AUTO: BodyFormat
 BODY_FORMAT_TEXT: BodyFormat
 BODY_FORMAT_JSON: BodyFormat
 BODY_FORMAT_BYTES: BodyFormat
 BODY_FORMAT_PROTOBUF: BodyFormat
+RETRY_STRATEGY_UNSPECIFIED: RetryStrategy
+RETRY_STRATEGY_LOCAL: RetryStrategy
+RETRY_STRATEGY_BROKER: RetryStrategy
+RETRY_STRATEGY_SCHEDULED: RetryStrategy
 
 class Route(_message.Message):
-    __slots__ = ("name", "source", "selector", "filter_topic", "targets", "attributes", "body_format", "batch", "retry", "concurrency", "prefetch", "paused", "group_property", "protobuf_type", "accept_empty")
+    __slots__ = ("name", "source", "selector", "filter_topic", "targets", "attributes", "body_format", "batch", "retry", "concurrency", "prefetch", "paused", "group_property", "protobuf_type", "accept_empty", "lanes", "max_in_flight_bytes", "transform_maps", "property_types")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +60,13 @@ class Route(_message.Message):
         key: str
         value: _message_pb2.AttributeType
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_message_pb2.AttributeType, str]] = ...) -> None: ...
+    class PropertyTypesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: PropertyType
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[PropertyType, str]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SELECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +82,10 @@ class Route(_message.Message):
     GROUP_PROPERTY_FIELD_NUMBER: _ClassVar[int]
     PROTOBUF_TYPE_FIELD_NUMBER: _ClassVar[int]
     ACCEPT_EMPTY_FIELD_NUMBER: _ClassVar[int]
+    LANES_FIELD_NUMBER: _ClassVar[int]
+    MAX_IN_FLIGHT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORM_MAPS_FIELD_NUMBER: _ClassVar[int]
+    PROPERTY_TYPES_FIELD_NUMBER: _ClassVar[int]
     name: str
     source: str
     selector: str
@@ -66,7 +101,11 @@ class Route(_message.Message):
     group_property: str
     protobuf_type: str
     accept_empty: bool
-    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., selector: _Optional[str] = ..., filter_topic: _Optional[str] = ..., targets: _Optional[_Iterable[_Union[_target_pb2.Target, _Mapping]]] = ..., attributes: _Optional[_Mapping[str, _message_pb2.AttributeType]] = ..., body_format: _Optional[_Union[BodyFormat, str]] = ..., batch: _Optional[_Union[BatchSettings, _Mapping]] = ..., retry: _Optional[_Union[RetrySettings, _Mapping]] = ..., concurrency: _Optional[int] = ..., prefetch: _Optional[int] = ..., paused: bool = ..., group_property: _Optional[str] = ..., protobuf_type: _Optional[str] = ..., accept_empty: bool = ...) -> None: ...
+    lanes: int
+    max_in_flight_bytes: int
+    transform_maps: bool
+    property_types: _containers.ScalarMap[str, PropertyType]
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., selector: _Optional[str] = ..., filter_topic: _Optional[str] = ..., targets: _Optional[_Iterable[_Union[_target_pb2.Target, _Mapping]]] = ..., attributes: _Optional[_Mapping[str, _message_pb2.AttributeType]] = ..., body_format: _Optional[_Union[BodyFormat, str]] = ..., batch: _Optional[_Union[BatchSettings, _Mapping]] = ..., retry: _Optional[_Union[RetrySettings, _Mapping]] = ..., concurrency: _Optional[int] = ..., prefetch: _Optional[int] = ..., paused: bool = ..., group_property: _Optional[str] = ..., protobuf_type: _Optional[str] = ..., accept_empty: bool = ..., lanes: _Optional[int] = ..., max_in_flight_bytes: _Optional[int] = ..., transform_maps: bool = ..., property_types: _Optional[_Mapping[str, PropertyType]] = ...) -> None: ...
 
 class BatchSettings(_message.Message):
     __slots__ = ("max_messages", "window", "max_bytes")
@@ -79,6 +118,24 @@ class BatchSettings(_message.Message):
     def __init__(self, max_messages: _Optional[int] = ..., window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
 class RetrySettings(_message.Message):
+    __slots__ = ("max_attempts", "initial_backoff", "max_backoff", "multiplier", "strategy", "unavailable", "throttled")
+    MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_FIELD_NUMBER: _ClassVar[int]
+    max_attempts: int
+    initial_backoff: _duration_pb2.Duration
+    max_backoff: _duration_pb2.Duration
+    multiplier: float
+    strategy: RetryStrategy
+    unavailable: ClassRetrySettings
+    throttled: ClassRetrySettings
+    def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., multiplier: _Optional[float] = ..., strategy: _Optional[_Union[RetryStrategy, str]] = ..., unavailable: _Optional[_Union[ClassRetrySettings, _Mapping]] = ..., throttled: _Optional[_Union[ClassRetrySettings, _Mapping]] = ...) -> None: ...
+
+class ClassRetrySettings(_message.Message):
     __slots__ = ("max_attempts", "initial_backoff", "max_backoff", "multiplier")
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]

@@ -26,21 +26,27 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from penstock.delivery.v1 import broker_message_pb2 as penstock_dot_delivery_dot_v1_dot_broker__message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+penstock/delivery/v1/delivery_service.proto\x12\x14penstock.delivery.v1\x1a\x1egoogle/protobuf/duration.proto\x1a)penstock/delivery/v1/broker_message.proto\"t\n\x16\x44\x65liverMessagesRequest\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32#.penstock.delivery.v1.BrokerMessage\x12\r\n\x05route\x18\x02 \x01(\t\x12\x14\n\x0csubscription\x18\x03 \x01(\t\"P\n\x17\x44\x65liverMessagesResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.penstock.delivery.v1.DeliveryResult\"\x88\x01\n\x0e\x44\x65liveryResult\x12\x36\n\x07outcome\x18\x01 \x01(\x0e\x32%.penstock.delivery.v1.DeliveryOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\x0bretry_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*\x8d\x01\n\x0f\x44\x65liveryOutcome\x12 \n\x1c\x44\x45LIVERY_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45LIVERY_OUTCOME_ACCEPTED\x10\x01\x12\x1d\n\x19\x44\x45LIVERY_OUTCOME_REJECTED\x10\x02\x12\x1a\n\x16\x44\x45LIVERY_OUTCOME_RETRY\x10\x03\x32\x81\x01\n\x0f\x44\x65liveryService\x12n\n\x0f\x44\x65liverMessages\x12,.penstock.delivery.v1.DeliverMessagesRequest\x1a-.penstock.delivery.v1.DeliverMessagesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+penstock/delivery/v1/delivery_service.proto\x12\x14penstock.delivery.v1\x1a\x1egoogle/protobuf/duration.proto\x1a)penstock/delivery/v1/broker_message.proto\"t\n\x16\x44\x65liverMessagesRequest\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32#.penstock.delivery.v1.BrokerMessage\x12\r\n\x05route\x18\x02 \x01(\t\x12\x14\n\x0csubscription\x18\x03 \x01(\t\"P\n\x17\x44\x65liverMessagesResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.penstock.delivery.v1.DeliveryResult\"\xb4\x01\n\x0e\x44\x65liveryResult\x12\x36\n\x07outcome\x18\x01 \x01(\x0e\x32%.penstock.delivery.v1.DeliveryOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\x0bretry_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x05reply\x18\x04 \x01(\x0b\x32\x1b.penstock.delivery.v1.Reply\"\xa3\x01\n\x05Reply\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12?\n\nproperties\x18\x03 \x03(\x0b\x32+.penstock.delivery.v1.Reply.PropertiesEntry\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04\x62ody*\x8d\x01\n\x0f\x44\x65liveryOutcome\x12 \n\x1c\x44\x45LIVERY_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45LIVERY_OUTCOME_ACCEPTED\x10\x01\x12\x1d\n\x19\x44\x45LIVERY_OUTCOME_REJECTED\x10\x02\x12\x1a\n\x16\x44\x45LIVERY_OUTCOME_RETRY\x10\x03\x32\x81\x01\n\x0f\x44\x65liveryService\x12n\n\x0f\x44\x65liverMessages\x12,.penstock.delivery.v1.DeliverMessagesRequest\x1a-.penstock.delivery.v1.DeliverMessagesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.delivery.v1.delivery_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DELIVERYOUTCOME']._serialized_start=484
-  _globals['_DELIVERYOUTCOME']._serialized_end=625
+  _globals['_REPLY_PROPERTIESENTRY']._loaded_options = None
+  _globals['_REPLY_PROPERTIESENTRY']._serialized_options = b'8\001'
+  _globals['_DELIVERYOUTCOME']._serialized_start=694
+  _globals['_DELIVERYOUTCOME']._serialized_end=835
   _globals['_DELIVERMESSAGESREQUEST']._serialized_start=144
   _globals['_DELIVERMESSAGESREQUEST']._serialized_end=260
   _globals['_DELIVERMESSAGESRESPONSE']._serialized_start=262
   _globals['_DELIVERMESSAGESRESPONSE']._serialized_end=342
   _globals['_DELIVERYRESULT']._serialized_start=345
-  _globals['_DELIVERYRESULT']._serialized_end=481
-  _globals['_DELIVERYSERVICE']._serialized_start=628
-  _globals['_DELIVERYSERVICE']._serialized_end=757
+  _globals['_DELIVERYRESULT']._serialized_end=525
+  _globals['_REPLY']._serialized_start=528
+  _globals['_REPLY']._serialized_end=691
+  _globals['_REPLY_PROPERTIESENTRY']._serialized_start=634
+  _globals['_REPLY_PROPERTIESENTRY']._serialized_end=683
+  _globals['_DELIVERYSERVICE']._serialized_start=838
+  _globals['_DELIVERYSERVICE']._serialized_end=967
 # @@protoc_insertion_point(module_scope)

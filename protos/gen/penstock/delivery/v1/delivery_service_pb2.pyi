@@ -39,11 +39,30 @@ class DeliverMessagesResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[DeliveryResult, _Mapping]]] = ...) -> None: ...
 
 class DeliveryResult(_message.Message):
-    __slots__ = ("outcome", "reason", "retry_after")
+    __slots__ = ("outcome", "reason", "retry_after", "reply")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    REPLY_FIELD_NUMBER: _ClassVar[int]
     outcome: DeliveryOutcome
     reason: str
     retry_after: _duration_pb2.Duration
-    def __init__(self, outcome: _Optional[_Union[DeliveryOutcome, str]] = ..., reason: _Optional[str] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    reply: Reply
+    def __init__(self, outcome: _Optional[_Union[DeliveryOutcome, str]] = ..., reason: _Optional[str] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reply: _Optional[_Union[Reply, _Mapping]] = ...) -> None: ...
+
+class Reply(_message.Message):
+    __slots__ = ("data", "text", "properties")
+    class PropertiesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    text: str
+    properties: _containers.ScalarMap[str, str]
+    def __init__(self, data: _Optional[bytes] = ..., text: _Optional[str] = ..., properties: _Optional[_Mapping[str, str]] = ...) -> None: ...
