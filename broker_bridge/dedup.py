@@ -1,25 +1,38 @@
 """Was this message delivered before, and how often was it tried? What the bridge remembers beyond a connection.
 
 A *claim* precedes every delivery: it counts the attempt and takes a lease, so that two bridges never deliver the same
-message at the same time. *Done* is noted after the targets' success and before the ACK: a repetition of a done
-message is acknowledged without being delivered. A claim found from an earlier life of the same bridge counts as an
-attempt: a message that crashes the bridge ends as a dead letter.
+message at the same time. An attempt is *excused* when its target was away or asked for less. *Done* is noted after the
+targets' success and before the ACK: a repetition of a done message is acknowledged without being delivered. A claim
+found from an earlier life of the same bridge counts as an attempt: a message that crashes the bridge ends as a dead
+letter.
 """
 
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, TypeVar
+
+from broker_bridge.retry_policy import EXCUSED, Tries
+from broker_bridge.targets import ErrorClass
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The message is ours to deliver; `attempt` counts from 1 and includes attempts of earlier lives."""
+    """The message is ours to deliver; `attempt` counts from 1 and includes attempts of earlier lives.
+
+    `unavailable` and `throttled` tell how many of the attempts before ended so, and were excused.
+    """
 
     attempt: int
+    unavailable: int = 0
+    throttled: int = 0
+
+    def tries(self) -> Tries:
+        counts = zip(EXCUSED, (self.unavailable, self.throttled), strict=True)
+        return Tries(begun=self.attempt, excused={error_class: count for error_class, count in counts if count})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +50,16 @@ class Busy:
 Claim: TypeAlias = Claimed | Done | Busy
 
 
+_NONE = Claimed(attempt=0)
+_FIRST = Claimed(attempt=1)
+
+
+def _excused(claimed: Claimed, error_class: ErrorClass) -> Claimed:
+    if error_class is ErrorClass.UNAVAILABLE:
+        return replace(claimed, unavailable=claimed.unavailable + 1)
+    return replace(claimed, throttled=claimed.throttled + 1)
+
+
 class DedupUnavailableError(Exception):
     """The store of the records did not answer; the message says what it is and why."""
 
@@ -46,6 +69,10 @@ class Dedup(Protocol):
 
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         """Counts an attempt of each message and leases it. Raises DedupUnavailableError."""
+        ...
+
+    async def excuse(self, keys: Sequence[str], error_class: ErrorClass) -> None:
+        """The attempts that were claimed last failed with one of the excused classes. Raises DedupUnavailableError."""
         ...
 
     async def renew(self, keys: Sequence[str]) -> None:
@@ -66,20 +93,30 @@ class MemoryDedup:
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
-        self._attempts: OrderedDict[str, int] = OrderedDict()
+        self._claims: OrderedDict[str, Claimed] = OrderedDict()
         self._done: OrderedDict[str, None] = OrderedDict()
 
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         return [self.claim_one(key) for key in keys]
 
-    def claim_one(self, key: str, *, at_least: int = 1) -> Claim:
-        """Claims one message whose attempt is known to be at least this."""
+    def claim_one(self, key: str, *, known: Claimed = _FIRST) -> Claim:
+        """Claims one message of which elsewhere at least this is known."""
         if key in self._done:
             return Done()
-        attempt = max(self._attempts.pop(key, 0) + 1, at_least)
-        self._attempts[key] = attempt
-        _trim(self._attempts, self._capacity)
-        return Claimed(attempt=attempt)
+        before = self._claims.pop(key, _NONE)
+        claimed = Claimed(
+            attempt=max(before.attempt + 1, known.attempt),
+            unavailable=max(before.unavailable, known.unavailable),
+            throttled=max(before.throttled, known.throttled),
+        )
+        self._claims[key] = claimed
+        _trim(self._claims, self._capacity)
+        return claimed
+
+    async def excuse(self, keys: Sequence[str], error_class: ErrorClass) -> None:
+        for key in keys:
+            if before := self._claims.get(key):
+                self._claims[key] = _excused(before, error_class)
 
     def is_done(self, key: str) -> bool:
         return key in self._done
@@ -88,13 +125,13 @@ class MemoryDedup:
 
     async def done(self, keys: Sequence[str]) -> None:
         for key in keys:
-            self._attempts.pop(key, None)
+            self._claims.pop(key, None)
             self._done[key] = None
         _trim(self._done, self._capacity)
 
     async def forget(self, keys: Sequence[str]) -> None:
         for key in keys:
-            self._attempts.pop(key, None)
+            self._claims.pop(key, None)
             self._done.pop(key, None)
 
 
@@ -140,8 +177,12 @@ class GuardedDedup:
 
     def _merged(self, key: str, answer: Claim | None) -> Claim:
         if isinstance(answer, Claimed):
-            return self._local.claim_one(key, at_least=answer.attempt)
+            return self._local.claim_one(key, known=answer)
         return answer or Done()
+
+    async def excuse(self, keys: Sequence[str], error_class: ErrorClass) -> None:
+        await self._local.excuse(keys, error_class)
+        await self._try(lambda: self._shared.excuse(keys, error_class))
 
     async def renew(self, keys: Sequence[str]) -> None:
         # Asked without keys while the store is away, so that an idle bridge notices its return too.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from broker_bridge.filtering import Destination
 from broker_bridge.parcel import Parcel
+from broker_bridge.retry_policy import EXCUSED
 from broker_bridge.settlement import Entry
 from broker_bridge.targets import Accepted, ErrorClass, Origin, Outcome, Rejected, Retry, Targets
 from broker_bridge.trace import delivery_trace
@@ -70,7 +71,13 @@ def _note(attempt: Attempt, destination: str, outcome: Outcome, *, shared: bool)
 
 
 def _joined(first: Retry, second: Retry) -> Retry:
-    """Two reasons to retry as one: both reasons, the longer wait."""
-    return replace(
-        second, reason=f"{first.reason}; {second.reason}", after=max(first.after or 0.0, second.after or 0.0) or None
+    """Two reasons to retry as one: both reasons, the longer wait, the milder class.
+
+    While one of its targets is away a message is not given up for another one.
+    """
+    mildest = next((mild for mild in EXCUSED if mild in (first.error_class, second.error_class)), second.error_class)
+    return Retry(
+        reason=f"{first.reason}; {second.reason}",
+        error_class=mildest,
+        after=max(first.after or 0.0, second.after or 0.0) or None,
     )

@@ -25,8 +25,10 @@ from broker_bridge.inbox import Inbox
 from broker_bridge.message import Message, decode_message
 from broker_bridge.parcel import Parcel
 from broker_bridge.preparation import PoisonError, prepare
+from broker_bridge.retry_policy import EXCUSED, Tries
 from broker_bridge.retry_queue import RetryQueue
-from broker_bridge.routes import MAX_WAIT_SECONDS, Route
+from broker_bridge.retry_settings import MAX_WAIT_SECONDS
+from broker_bridge.routes import Route
 from broker_bridge.settlement import AckBatch, Entry, Ledger, State
 from broker_bridge.stats import RouteStats, Snapshot
 from broker_bridge.targets import ErrorClass, Rejected, Retry, Targets
@@ -225,7 +227,7 @@ class Pump:
                 duplicates.append(attempt.entry)
             elif isinstance(claim, Busy):
                 self._hold([attempt.entry], claim.seconds)
-            elif claim.attempt > self.route.max_attempts:
+            elif self.route.retry.is_worn_out(claim.tries()):
                 await self._exhausted(attempt.entry, claim)
             else:
                 mine.append(self._claimed(attempt, claim, match))
@@ -237,7 +239,7 @@ class Pump:
         entry = attempt.entry
         if claim.attempt != attempt.parcel.attempt:
             attempt.parcel = replace(attempt.parcel, attempt=claim.attempt)
-        entry.attempt = claim.attempt
+        entry.attempt, entry.excused = claim.attempt, dict(claim.tries().excused)
         if isinstance(match, Unmatched):
             attempt.retry = Retry(reason=match.reason, error_class=match.error_class)
         else:
@@ -259,20 +261,32 @@ class Pump:
             self._settle([attempt.entry for attempt in good])
         self.stats.delivered += sum(bool(attempt.entry.accepted) for attempt in good)
         self.stats.filtered += sum(not attempt.entry.accepted for attempt in good)
+        await self._excuse(attempts)
+        jitter = self._clock.random()  # one for all: what failed together is tried together
         for attempt in attempts:
             if attempt.retry is not None:
-                await self._again(attempt.entry, attempt.retry)
+                await self._again(attempt.entry, attempt.retry, jitter)
             elif attempt.entry.rejected:
                 rejections = list(attempt.entry.rejected.values())
                 await self._give_up(attempt.entry, _reasons(rejections), rejections[0].error_class)
 
-    async def _again(self, entry: Entry, retry: Retry) -> None:
+    async def _excuse(self, attempts: Sequence[Attempt]) -> None:
+        """Failures that are not the message's fault shall not count against it, not even after a restart."""
+        for error_class in EXCUSED:
+            entries = [a.entry for a in attempts if a.retry is not None and a.retry.error_class is error_class]
+            for entry in entries:
+                entry.excused[error_class] = entry.excused.get(error_class, 0) + 1
+            if entries:
+                await self._dedup.excuse([entry.key for entry in entries], error_class)
+
+    async def _again(self, entry: Entry, retry: Retry, jitter: float) -> None:
         entry.first_failed_at = entry.first_failed_at or self._clock.wall()
-        if retry.error_class is ErrorClass.POISON or entry.attempt >= self.route.max_attempts:
+        tries = Tries(begun=entry.attempt, excused=entry.excused)
+        wait = self.route.retry.wait(retry.error_class, tries, lambda: jitter)
+        if wait is None:
             await self._give_up(entry, _reasons([retry, *entry.rejected.values()]), retry.error_class)
             return
         self.stats.retried += 1
-        wait = self.route.backoff.delay(entry.attempt, self._clock.random)
         self._hold([entry], max(wait, min(retry.after or 0.0, MAX_WAIT_SECONDS)))
 
     async def _give_up(self, entry: Entry, reason: str, error_class: ErrorClass) -> None:

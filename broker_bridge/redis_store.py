@@ -1,6 +1,7 @@
 """Dedup records in Redis or Valkey: one string per message, one script call per batch.
 
-A record is `done`, or `owner life attempts lease` while the message is in flight. `owner` names the bridge and stays
+A record is `done`, or `owner life attempts lease unavailable throttled` while the message is in flight; the last two
+count the excused attempts, and are missing in records of earlier versions. `owner` names the bridge and stays
 the same over restarts, `life` is new with each start: a bridge takes its own earlier claims over at once, those of
 others only when their lease has ended. All records of a route share a hash tag, hence a slot of a cluster.
 """
@@ -13,44 +14,56 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from broker_bridge.dedup import Busy, Claim, Claimed, DedupUnavailableError, Done
+from broker_bridge.targets import ErrorClass
 
-# Answers per key: 0 done, n > 0 claimed with attempt n, -n leased by another bridge for n more milliseconds.
-_CLAIM = """
+_FIELDS = "'^(%S+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*)$'"
+# Answers per key: {0} done, {n, u, t} claimed with attempt n, {-n} leased by another bridge for n more milliseconds.
+_CLAIM = f"""
 local owner, life, lease, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local answers = {}
+local answers = {{}}
 for i, key in ipairs(KEYS) do
   local record = redis.call('GET', key)
-  local attempts = 0
+  local attempts, unavailable, throttled = 0, 0, 0
   if record == 'done' then
-    answers[i] = 0
+    answers[i] = {{0}}
   else
     if record then
-      local o, l, n, until_ = string.match(record, '^(%S+) (%S+) (%d+) (%d+)$')
-      attempts = tonumber(n)
+      local o, l, n, until_, u, t = string.match(record, {_FIELDS})
+      attempts, unavailable, throttled = tonumber(n), tonumber(u) or 0, tonumber(t) or 0
       -- A lease that seems to last longer than any lease does is from before the store's clock was set back.
       local left = tonumber(until_) - now
-      if o ~= owner and left > 0 and left <= lease then answers[i] = -left end
+      if o ~= owner and left > 0 and left <= lease then answers[i] = {{-left}} end
     end
     if not answers[i] then
       attempts = attempts + 1
       local until_ = string.format('%.0f', now + lease)
-      redis.call('SET', key, table.concat({owner, life, attempts, until_}, ' '), 'PX', ttl)
-      answers[i] = attempts
+      redis.call('SET', key, table.concat({{owner, life, attempts, until_, unavailable, throttled}}, ' '), 'PX', ttl)
+      answers[i] = {{attempts, unavailable, throttled}}
     end
   end
 end
 return answers
 """
-_RENEW = """
+_RENEW = f"""
 local time = redis.call('TIME')
 local until_ = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[3]))
 for _, key in ipairs(KEYS) do
   local record = redis.call('GET', key)
-  local o, l, n = string.match(record or '', '^(%S+) (%S+) (%d+) %d+$')
+  local o, l, n, _, u, t = string.match(record or '', {_FIELDS})
   if o == ARGV[1] and l == ARGV[2] then
-    redis.call('SET', key, table.concat({o, l, n, until_}, ' '), 'KEEPTTL')
+    redis.call('SET', key, table.concat({{o, l, n, until_, u, t}}, ' '), 'KEEPTTL')
+  end
+end
+"""
+_EXCUSE = f"""
+for _, key in ipairs(KEYS) do
+  local record = redis.call('GET', key)
+  local o, l, n, until_, u, t = string.match(record or '', {_FIELDS})
+  if o == ARGV[1] and l == ARGV[2] then
+    local unavailable, throttled = (tonumber(u) or 0) + ARGV[3], (tonumber(t) or 0) + ARGV[4]
+    redis.call('SET', key, table.concat({{o, l, n, until_, unavailable, throttled}}, ' '), 'KEEPTTL')
   end
 end
 """
@@ -93,12 +106,17 @@ class RedisDedup:
         self._claim = client.register_script(_CLAIM)
         self._renew = client.register_script(_RENEW)
         self._done = client.register_script(_DONE)
+        self._excuse = client.register_script(_EXCUSE)
         self._client = client
 
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         lease = str(int(_LEASE_SECONDS * 1000))
         answers = await self._call(self._claim(self._names(keys), [self._owner, self._life, lease, self._keep]))
-        return [_claim(answer) for answer in cast("list[int]", answers)]
+        return [_claim(answer) for answer in cast("list[list[int]]", answers)]
+
+    async def excuse(self, keys: Sequence[str], error_class: ErrorClass) -> None:
+        counts = ["1", "0"] if error_class is ErrorClass.UNAVAILABLE else ["0", "1"]
+        await self._call(self._excuse(self._names(keys), [self._owner, self._life, *counts]))
 
     async def renew(self, keys: Sequence[str]) -> None:
         if not keys:
@@ -124,7 +142,11 @@ class RedisDedup:
             raise DedupUnavailableError(f"the dedup store does not answer: {error or type(error).__name__}") from error
 
 
-def _claim(answer: int) -> Claim:
-    if answer == 0:
-        return Done()
-    return Claimed(attempt=answer) if answer > 0 else Busy(seconds=-answer / 1000)
+def _claim(answer: Sequence[int]) -> Claim:
+    match answer:
+        case [0]:
+            return Done()
+        case [attempt, unavailable, throttled]:
+            return Claimed(attempt=attempt, unavailable=unavailable, throttled=throttled)
+        case _:
+            return Busy(seconds=-answer[0] / 1000)

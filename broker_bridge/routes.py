@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from google.protobuf import duration_pb2, json_format
+from google.protobuf import json_format
 from penstock.bridge.v1 import route_pb2
 from penstock.filtering.v1 import message_pb2
 
 from broker_bridge.parcel import AttributeKind
 from broker_bridge.protobuf_types import is_known, known_types
+from broker_bridge.retry_policy import RetryPolicy
+from broker_bridge.retry_settings import check_retry, retry_policy, seconds
 from broker_bridge.targets import TargetError, TargetSpec, parse_target
 from services.runtime.errors import FieldViolation, InvalidArgumentError
-from services.runtime.retry import Backoff
 
 ROUTES_PATH = "/penstock/routes"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -29,9 +30,6 @@ _KIBIBYTE = 1024
 _DEFAULT_BATCH_MESSAGES = 100
 _MAX_BATCH_BYTES = 6_000_000
 _MAX_WINDOW_SECONDS = 300
-MAX_WAIT_SECONDS = 3600.0
-"""The longest wait for an attempt: a message that waits takes the place of another one in the prefetch."""
-_DEFAULT_BACKOFF = Backoff(initial=0.5, maximum=30.0)
 _DEFAULT_BATCH_BYTES = 4 * _KIBIBYTE * _KIBIBYTE
 _ATTRIBUTE_KINDS = {
     message_pb2.ATTRIBUTE_TYPE_STRING: AttributeKind.STRING,
@@ -63,8 +61,7 @@ class Route:
     body_format: int = route_pb2.BODY_FORMAT_AUTO
     protobuf_type: str = ""
     batch: Batch = Batch()
-    max_attempts: int = 5
-    backoff: Backoff = _DEFAULT_BACKOFF
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     concurrency: int = 4
     prefetch: int = 1000
     paused: bool = False
@@ -182,6 +179,7 @@ def _check(name: str, document: route_pb2.Route) -> list[FieldViolation]:
     else:
         require(document.targets, "filter_topic", "set filter_topic, or at least one of targets")
     _check_numbers(document, require)
+    check_retry(document, require)
     _check_format(document, require)
     require("\x00" not in document.selector, "selector", "a selector cannot hold U+0000")
     return faults
@@ -192,24 +190,14 @@ def _check_numbers(document: route_pb2.Route, require: Callable[[object, str, st
         ("concurrency", document.concurrency, 256),
         ("prefetch", document.prefetch, 10_000),
         ("batch.max_messages", document.batch.max_messages, 1000),
-        ("retry.max_attempts", document.retry.max_attempts, 1000),
     ):
         require(0 <= value <= highest, path, f"{value} is not between 1 and {highest} (0 means the default)")
     size = document.batch.max_bytes
     require(
         size == 0 or _KIBIBYTE <= size <= _MAX_BATCH_BYTES, "batch.max_bytes", f"{size} is not between 1024 and 6000000"
     )
-    window = _seconds(document.batch.window)
+    window = seconds(document.batch.window)
     require(0 <= window <= _MAX_WINDOW_SECONDS, "batch.window", f"{window:g} s is not between 0 and 300 s")
-    retry = document.retry
-    initial = _seconds(retry.initial_backoff) if retry.HasField("initial_backoff") else 0.5
-    longest = _seconds(retry.max_backoff) if retry.HasField("max_backoff") else 30.0
-    require(initial >= 0, "retry.initial_backoff", f"{initial:g} s is negative")
-    require(longest >= initial, "retry.max_backoff", f"{longest:g} s is shorter than the first wait of {initial:g} s")
-    require(longest <= MAX_WAIT_SECONDS, "retry.max_backoff", f"{longest:g} s is longer than {MAX_WAIT_SECONDS:g} s")
-    require(
-        retry.multiplier == 0 or retry.multiplier >= 1, "retry.multiplier", f"{retry.multiplier:g} is not at least 1"
-    )
 
 
 def _check_format(document: route_pb2.Route, require: Callable[[object, str, str], None]) -> None:
@@ -228,7 +216,7 @@ def _check_format(document: route_pb2.Route, require: Callable[[object, str, str
 
 
 def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...], version: int) -> Route:
-    batch, retry = document.batch, document.retry
+    batch = document.batch
     return Route(
         name=name,
         source=document.source,
@@ -243,14 +231,9 @@ def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...]
         batch=Batch(
             max_messages=batch.max_messages or _DEFAULT_BATCH_MESSAGES,
             max_bytes=batch.max_bytes or _DEFAULT_BATCH_BYTES,
-            window=_seconds(batch.window),
+            window=seconds(batch.window),
         ),
-        max_attempts=retry.max_attempts or 5,
-        backoff=Backoff(
-            initial=_seconds(retry.initial_backoff) if retry.HasField("initial_backoff") else 0.5,
-            maximum=_seconds(retry.max_backoff) if retry.HasField("max_backoff") else 30.0,
-            multiplier=retry.multiplier or 2.0,
-        ),
+        retry=retry_policy(document.retry),
         concurrency=document.concurrency or 4,
         prefetch=document.prefetch or 1000,
         paused=document.paused,
@@ -258,10 +241,6 @@ def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...]
         accept_empty=document.accept_empty,
         version=version,
     )
-
-
-def _seconds(duration: duration_pb2.Duration) -> float:
-    return duration.seconds + duration.nanos / 1e9
 
 
 def _fault(path: str, description: str) -> FieldViolation:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from broker_bridge.message import Message
-from broker_bridge.targets import Rejected
+from broker_bridge.targets import ErrorClass, Rejected
 
 
 class State(Enum):
@@ -34,8 +34,9 @@ class State(Enum):
 class Entry:
     """A message in flight. `received_at` is on the ledger's clock; `epoch` and `ack_id` are those of its last delivery.
 
-    `accepted` and `rejected` tell which targets need not be asked again; `alone` that it is delivered by itself,
-    because a delivery of several messages failed as a whole.
+    `excused` counts the attempts that failed for no fault of the message, by class. `accepted` and `rejected` tell
+    which targets need not be asked again; `alone` that it is delivered by itself, because a delivery of several
+    messages failed as a whole.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Entry:
     received_at: float
     state: State = State.RECEIVED
     attempt: int = 0
+    excused: dict[ErrorClass, int] = field(default_factory=dict)
     alone: bool = False
     accepted: set[str] = field(default_factory=set)
     rejected: dict[str, Rejected] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 
 from broker_bridge.dedup import Claimed, Dedup, Done
+from broker_bridge.targets import ErrorClass
 
 
 class DedupContract(ABC):
@@ -16,6 +17,23 @@ class DedupContract(ABC):
         """Each claim is one."""
         records = await self.records()
         assert [await records.claim(["a"]) for _ in range(3)] == [[Claimed(attempt=n)] for n in (1, 2, 3)]
+
+    async def test_excused_attempts_are_told_by_their_class(self) -> None:
+        """They are remembered with the claims, and forgotten with them."""
+        records = await self.records()
+        await records.claim(["a", "b"])
+        await records.excuse(["a"], ErrorClass.UNAVAILABLE)
+        await records.claim(["a"])
+        await records.excuse(["a", "b", "never seen"], ErrorClass.THROTTLED)
+        assert list(await records.claim(["a", "b", "never seen"])) == [
+            Claimed(attempt=3, unavailable=1, throttled=1),
+            Claimed(attempt=2, throttled=1),
+            Claimed(attempt=1),
+        ]
+        await records.renew(["a"])
+        assert list(await records.claim(["a"])) == [Claimed(attempt=4, unavailable=1, throttled=1)]
+        await records.forget(["a"])
+        assert list(await records.claim(["a"])) == [Claimed(attempt=1)]
 
     async def test_a_batch_is_answered_in_its_order(self) -> None:
         """One answer per key."""

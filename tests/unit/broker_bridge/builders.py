@@ -6,6 +6,7 @@ from dataclasses import replace
 from broker_bridge.message import Message, MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.pump import Clock
+from broker_bridge.retry_policy import ClassPolicy, RetryPolicy
 from broker_bridge.routes import Route
 from broker_bridge.targets import GrpcTarget
 from services.runtime.retry import Backoff
@@ -62,9 +63,16 @@ def number(value: str) -> Attribute:
     return Attribute(AttributeKind.NUMBER, value)
 
 
+def retry(**changes: object) -> RetryPolicy:
+    """Three attempts without waits."""
+    without = ClassPolicy(backoff=NO_BACKOFF)
+    base = RetryPolicy(max_attempts=3, backoff=NO_BACKOFF, unavailable=without, throttled=without)
+    return replace(base, **changes)  # type: ignore[arg-type]  # the fields are those of RetryPolicy
+
+
 def route(**changes: object) -> Route:
     """A route from queue://orders to one target, without waits."""
-    base = Route(name="orders", source="queue://orders", targets=(TARGET,), backoff=NO_BACKOFF, max_attempts=3)
+    base = Route(name="orders", source="queue://orders", targets=(TARGET,), retry=retry())
     return replace(base, **changes)  # type: ignore[arg-type]  # the fields are those of Route
 
 

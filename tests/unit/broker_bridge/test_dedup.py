@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from broker_bridge.dedup import Busy, Claim, Claimed, Dedup, DedupUnavailableError, Done, GuardedDedup, MemoryDedup
+from broker_bridge.targets import ErrorClass
 from tests.contracts.dedup import DedupContract
 from tests.unit.broker_bridge.builders import ManualClock
 
@@ -42,6 +43,10 @@ class FailingStore(MemoryDedup):
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         self._check()
         return [Busy(seconds=3.0) if key in self.busy else self.claim_one(key) for key in keys]
+
+    async def excuse(self, keys: Sequence[str], error_class: ErrorClass) -> None:
+        self._check()
+        await super().excuse(keys, error_class)
 
     async def done(self, keys: Sequence[str]) -> None:
         self._check()

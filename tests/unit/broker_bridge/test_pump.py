@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker_bridge.broker import ConnectionLostError
 from broker_bridge.dedup import Busy, Claim, Dedup, MemoryDedup
@@ -17,6 +17,7 @@ from broker_bridge.filtering import (
 )
 from broker_bridge.parcel import Parcel
 from broker_bridge.pump import MemoryBroker, Pump
+from broker_bridge.retry_policy import ClassPolicy
 from broker_bridge.routes import Route
 from broker_bridge.settlement import AckBatch
 from broker_bridge.targets import (
@@ -31,11 +32,13 @@ from broker_bridge.targets import (
     Targets,
     TargetSpec,
 )
-from tests.unit.broker_bridge.builders import TARGET, ManualClock, frame, message, route
+from services.runtime.retry import Backoff
+from tests.unit.broker_bridge.builders import NO_BACKOFF, TARGET, ManualClock, frame, message, retry, route
 
 OTHER = GrpcTarget(address="127.0.0.1:2")
 THROTTLED = Retry(reason="slow down", error_class=ErrorClass.THROTTLED)
 REFUSED = Retry(reason="failed", error_class=ErrorClass.REFUSED)
+AWAY = Retry(reason="away", error_class=ErrorClass.UNAVAILABLE)
 
 
 def everything_to(target: TargetSpec) -> MessageFilter:
@@ -175,16 +178,94 @@ async def test_a_failed_delivery_is_repeated_with_its_attempt_counted() -> None:
 
 async def test_a_message_that_keeps_failing_becomes_a_dead_letter() -> None:
     """With reason, class and attempts; and its records are forgotten, so that it can be replayed."""
-    async with running(decide=lambda _item: THROTTLED) as rig:
+    async with running(decide=lambda _item: REFUSED) as rig:
         rig.receive(1)
         await rig.settled(1)
         ((_, letter),) = rig.broker.dead
-        assert letter.reason.endswith("slow down")
-        assert (letter.error_class, letter.attempts, letter.route) == (ErrorClass.THROTTLED, 3, "orders")
+        assert letter.reason.endswith("failed")
+        assert (letter.error_class, letter.attempts, letter.route) == (ErrorClass.REFUSED, 3, "orders")
         assert rig.broker.acknowledged == []
         rig.receive(1)
         await rig.until(lambda: len(rig.targets[TARGET].batches) == 4)
         assert rig.targets[TARGET].batches[3][0].attempt == 1
+
+
+async def test_a_target_that_is_away_or_throttles_costs_no_message_an_attempt() -> None:
+    """However long; refusals before and after are counted together."""
+    outcomes: list[Outcome] = [REFUSED, *[AWAY, THROTTLED] * 20, REFUSED]
+    async with running(decide=lambda _item: outcomes.pop(0) if outcomes else ACCEPTED) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert rig.broker.dead == []
+        assert rig.targets[TARGET].delivered[0].attempt == 43
+
+
+async def test_a_route_may_limit_the_attempts_at_a_target_that_is_away() -> None:
+    """With the class in the dead letter; throttles are not counted with them."""
+    limited = retry(unavailable=ClassPolicy(backoff=NO_BACKOFF, max_attempts=4))
+    outcomes: list[Outcome] = [THROTTLED, AWAY, AWAY, AWAY, AWAY, AWAY]
+    async with running(route(retry=limited), decide=lambda _item: outcomes.pop(0)) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        ((_, letter),) = rig.broker.dead
+        assert (letter.error_class, letter.attempts) == (ErrorClass.UNAVAILABLE, 5)
+
+
+async def test_attempts_excused_before_a_restart_stay_excused() -> None:
+    """An outage that outlasts the bridge makes no dead letters either."""
+    records = MemoryDedup()
+    for _ in range(10):
+        await records.claim([message(1).key])
+        await records.excuse([message(1).key], ErrorClass.UNAVAILABLE)
+    async with running(dedup=records) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert rig.broker.dead == []
+        assert rig.targets[TARGET].delivered[0].attempt == 11
+
+
+async def test_no_message_is_given_up_for_one_target_while_another_is_away() -> None:
+    """The dead letter would be replayed to both."""
+    away: list[Outcome] = [AWAY] * 10
+    both = route(targets=(TARGET, OTHER))
+    async with running(
+        both, decide=lambda _item: REFUSED, decide_other=lambda _item: away.pop() if away else ACCEPTED
+    ) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert len(rig.targets[OTHER].delivered) == 1
+        ((_, letter),) = rig.broker.dead
+        assert letter.error_class is ErrorClass.REFUSED
+
+
+async def test_each_class_has_its_own_waits() -> None:
+    """They grow with the failures of that class alone."""
+    waits = retry(
+        backoff=Backoff(initial=1.0, maximum=8.0, jitter=0.0),
+        throttled=ClassPolicy(backoff=Backoff(initial=10.0, maximum=100.0, jitter=0.0)),
+    )
+    outcomes: list[Outcome] = [REFUSED, THROTTLED, THROTTLED, REFUSED]
+    async with running(route(retry=waits), decide=lambda _item: outcomes.pop(0) if outcomes else ACCEPTED) as rig:
+        rig.receive(1)
+        for number, seconds in enumerate((1.0, 10.0, 20.0, 2.0), start=1):
+            await rig.until(lambda number=number: rig.pump.stats.retried == number)  # type: ignore[misc]
+            rig.pass_time(seconds - 0.1)
+            assert len(rig.targets[TARGET].batches) == number
+            rig.pass_time(0.1)
+        await rig.settled(1)
+
+
+async def test_what_failed_together_is_tried_together() -> None:
+    """One jitter for a batch keeps it one."""
+    waits = retry(unavailable=ClassPolicy(backoff=Backoff(initial=1.0, maximum=8.0)))
+    outcomes: list[Outcome] = [AWAY] * 20
+    async with running(route(retry=waits), decide=lambda _item: outcomes.pop() if outcomes else ACCEPTED) as rig:
+        rig.pump._clock = replace(rig.pump._clock, random=iter([0.1, 0.9] * 10).__next__)
+        rig.receive(*range(20))
+        await rig.until(lambda: rig.pump.stats.retried == 20)
+        rig.pass_time(1.0)
+        await rig.settled(20)
+        assert [len(batch) for batch in rig.targets[TARGET].batches] == [20, 20]
 
 
 async def test_no_target_can_put_a_message_off_for_ever() -> None:

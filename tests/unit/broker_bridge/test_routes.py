@@ -32,7 +32,8 @@ def test_the_shortest_route_has_the_documented_defaults() -> None:
     assert route.filter_topic == "Orders"
     assert route.version == 3
     assert (route.batch.max_messages, route.batch.max_bytes, route.batch.window) == (100, 4 * 1024 * 1024, 0.0)
-    assert (route.max_attempts, route.backoff.initial, route.backoff.maximum, route.backoff.multiplier) == (
+    retry = route.retry
+    assert (retry.max_attempts, retry.backoff.initial, retry.backoff.maximum, retry.backoff.multiplier) == (
         5,
         0.5,
         30,
@@ -79,7 +80,8 @@ def test_a_route_with_every_field_is_understood() -> None:
     )
     assert route.attributes == {"price": AttributeKind.NUMBER, "tags": AttributeKind.STRING_ARRAY}
     assert (route.batch.max_messages, route.batch.window, route.batch.max_bytes) == (10, 0.5, 2048)
-    assert (route.max_attempts, route.backoff.initial, route.backoff.maximum, route.backoff.multiplier) == (9, 1, 8, 3)
+    retry = route.retry
+    assert (retry.max_attempts, retry.backoff.initial, retry.backoff.maximum, retry.backoff.multiplier) == (9, 1, 8, 3)
     assert (route.concurrency, route.prefetch, route.paused, route.accept_empty) == (2, 50, True, True)
 
 
@@ -126,6 +128,11 @@ def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> Non
         ({"retry": {"initial_backoff": "-1s"}}, "retry.initial_backoff", "negative"),
         ({"retry": {"initial_backoff": "9s", "max_backoff": "8s"}}, "retry.max_backoff", "shorter"),
         ({"retry": {"max_backoff": "3601s"}}, "retry.max_backoff", "longer than 3600 s"),
+        ({"retry": {"unavailable": {"max_attempts": -1}}}, "retry.unavailable.max_attempts", "between 1 and 100000"),
+        ({"retry": {"throttled": {"initial_backoff": "60s"}}}, "retry.throttled.max_backoff", "shorter"),
+        ({"retry": {"throttled": {"multiplier": 0.5}}}, "retry.throttled.multiplier", "at least 1"),
+        ({"retry": {"strategy": 9}}, "retry.strategy", "not a RetryStrategy"),
+        ({"retry": {"strategy": "RETRY_STRATEGY_BROKER"}, "lanes": 2}, "retry.strategy", "keep their order"),
         ({"retry": {"multiplier": 0.5}}, "retry.multiplier", "at least 1"),
         ({"retry": {"multiplier": "NaN"}}, "retry.multiplier", "at least 1"),
         ({"protobuf_type": "x.Y"}, "protobuf_type", "needs body_format"),
