@@ -9,9 +9,10 @@ from typing import Protocol
 import structlog
 
 from broker_bridge.broker import BrokerAddress, Connect
+from broker_bridge.clock import Clock
 from broker_bridge.dedup import Dedup
 from broker_bridge.filtering import MessageFilter
-from broker_bridge.pump import Clock, Pump
+from broker_bridge.pump import Pump
 from broker_bridge.routes import ROUTES_PATH, InvalidRouteError, Route, parse_route
 from broker_bridge.session import Session, SessionState
 from broker_bridge.stats import RouteStats, Snapshot

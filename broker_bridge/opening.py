@@ -9,11 +9,11 @@ from typing import Any
 
 from broker_bridge.activemq import ActiveMq
 from broker_bridge.bridge import Parts
+from broker_bridge.clock import Clock
 from broker_bridge.dedup import GuardedDedup
 from broker_bridge.filtering_client import GrpcFilter
 from broker_bridge.grpc_target import GrpcDelivery
 from broker_bridge.lambda_target import LambdaDelivery
-from broker_bridge.pump import Clock
 from broker_bridge.redis_store import RedisStore
 from broker_bridge.settings import BridgeSettings
 from broker_bridge.sqs_target import SqsDelivery

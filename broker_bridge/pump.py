@@ -9,75 +9,33 @@ that took it, however often the others have to be asked again.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
 from broker_bridge.acknowledger import Acknowledger
-from broker_bridge.broker import BrokerError
-from broker_bridge.dead_letters import DeadLetter, legible
+from broker_bridge.clock import Clock
 from broker_bridge.dedup import Busy, Claimed, Dedup, Done
+from broker_bridge.failures import Failures, reasons_of
 from broker_bridge.fan_out import Attempt, FanOut
 from broker_bridge.filtering import FilteringUnavailableError, Match, MessageFilter, Unmatched, fixed_destinations
 from broker_bridge.inbox import Inbox
-from broker_bridge.message import Message, decode_message
+from broker_bridge.message import decode_message
 from broker_bridge.parcel import Parcel
+from broker_bridge.postponement import postponed
 from broker_bridge.preparation import PoisonError, prepare
-from broker_bridge.retry_policy import EXCUSED, Tries
 from broker_bridge.retry_queue import RetryQueue
-from broker_bridge.retry_settings import MAX_WAIT_SECONDS
 from broker_bridge.routes import Route
-from broker_bridge.settlement import AckBatch, Entry, Ledger, State
+from broker_bridge.settlement import Entry, Ledger, State
 from broker_bridge.stats import RouteStats, Snapshot
-from broker_bridge.targets import ErrorClass, Rejected, Retry, Targets
+from broker_bridge.targets import ErrorClass, Retry, Targets
+from broker_bridge.way_back import Broker
 
 _RENEW_SECONDS = 5.0
 _FILTER_PAUSE_SECONDS = 1.0
-_BURY_PAUSE_SECONDS = 1.0
 _FAULT_PAUSE_SECONDS = 1.0
-_MAX_UNBURIED = 10_000
-
-
-class Broker(Protocol):
-    """What the loop needs of the broker."""
-
-    def acknowledge(self, batch: AckBatch) -> None:
-        """Sends ACKs on the current connection; the receipt comes back by `Pump.confirmed`. Never raises."""
-        ...
-
-    async def dead_letter(self, entry: Entry, letter: DeadLetter) -> None:
-        """Moves a message to the dead letter queue and removes it from its own, both or none. Raises BrokerError."""
-        ...
-
-
-class MemoryBroker:
-    """Keeps what is acknowledged and given up, and confirms at once. For tests and dry runs."""
-
-    def __init__(self) -> None:
-        self.acknowledged: list[str] = []
-        self.dead: list[tuple[Message, DeadLetter]] = []
-        self.confirm: Callable[[str], None] = lambda _receipt: None
-        self.failure: BrokerError | None = None
-
-    def acknowledge(self, batch: AckBatch) -> None:
-        self.acknowledged += batch.ack_ids
-        self.confirm(batch.receipt)
-
-    async def dead_letter(self, entry: Entry, letter: DeadLetter) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.dead.append((entry.message, letter))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """`monotonic` in seconds for durations, `wall` in milliseconds since 1970, `random` in [0, 1) for jitter."""
-
-    monotonic: Callable[[], float]
-    wall: Callable[[], int]
-    random: Callable[[], float]
+_EARLY_MILLISECONDS = 50
 
 
 class Pump:
@@ -105,8 +63,9 @@ class Pump:
         self._acks = Acknowledger(self._ledger, broker.acknowledge, clock.monotonic)
         self._inbox = Inbox(route.batch)
         self._waiting = RetryQueue(self._inbox.put, clock.monotonic)
-        # Decided, but the broker did not take them yet; kept over reconnections for their reasons.
-        self._unburied: dict[str, DeadLetter] = {}
+        self._failures = Failures(
+            route, broker=broker, dedup=dedup, ledger=self._ledger, clock=clock, stats=self.stats, hold=self._hold
+        )
         self._quiet = asyncio.Event()
         self._log = structlog.get_logger("pump").bind(route=route.name)
 
@@ -126,8 +85,14 @@ class Pump:
         entries = []
         for headers, body in frames:
             message = decode_message(headers, body, source=self.route.source, received_at=wall)
-            entry = self._ledger.receive(message, headers["ack"], now=now)
-            if entry is not None:
+            waited = postponed(message)
+            entry = self._ledger.receive(waited.message if waited else message, headers["ack"], now=now)
+            if entry is None:
+                continue
+            self._failures.recall(entry, waited)
+            if waited and waited.due - wall > _EARLY_MILLISECONDS:  # a broker without a scheduler sends it at once
+                self._hold([entry], (waited.due - wall) / 1000)
+            else:
                 entries.append(entry)
         self._inbox.put(entries)
         self._acks.send_due()
@@ -187,8 +152,8 @@ class Pump:
         poison: list[tuple[Entry, str]] = []
         attempts: list[Attempt] = []
         for entry in entries:
-            if letter := self._unburied.get(entry.key):
-                await self._bury(entry, letter)
+            if letter := self._failures.unburied(entry):
+                await self._failures.bury(entry, letter)
                 continue
             try:
                 attempts.append(Attempt(entry, prepare(entry.message, self.route, attempt=entry.attempt + 1)))
@@ -198,7 +163,7 @@ class Pump:
             await self._deliver_sound(attempts)
         for entry, reason in poison:
             entry.attempt += 1
-            await self._give_up(entry, reason, ErrorClass.POISON)
+            await self._failures.give_up(entry, reason, ErrorClass.POISON)
 
     async def _deliver_sound(self, attempts: Sequence[Attempt]) -> None:
         matches = await self._match([attempt.parcel for attempt in attempts])
@@ -237,9 +202,11 @@ class Pump:
 
     def _claimed(self, attempt: Attempt, claim: Claimed, match: Match) -> Attempt:
         entry = attempt.entry
-        if claim.attempt != attempt.parcel.attempt:
-            attempt.parcel = replace(attempt.parcel, attempt=claim.attempt)
-        entry.attempt, entry.excused = claim.attempt, dict(claim.tries().excused)
+        # A delayed copy may know of more attempts than the records do, which are kept for some hours.
+        number = max(claim.attempt, entry.attempt + 1)
+        if number != attempt.parcel.attempt:
+            attempt.parcel = replace(attempt.parcel, attempt=number)
+        entry.attempt, entry.excused = number, dict(claim.tries().excused)
         if isinstance(match, Unmatched):
             attempt.retry = Retry(reason=match.reason, error_class=match.error_class)
         else:
@@ -251,7 +218,7 @@ class Pump:
     async def _exhausted(self, entry: Entry, claim: Claimed) -> None:
         entry.attempt = claim.attempt - 1
         reason = "the attempts before did not come to an end: the bridge stopped or lost its connection during each"
-        await self._give_up(entry, reason, ErrorClass.POISON)
+        await self._failures.give_up(entry, reason, ErrorClass.POISON)
 
     async def _conclude(self, attempts: Sequence[Attempt]) -> None:
         """Settles what succeeded, at once and together; then what failed, one by one."""
@@ -261,68 +228,14 @@ class Pump:
             self._settle([attempt.entry for attempt in good])
         self.stats.delivered += sum(bool(attempt.entry.accepted) for attempt in good)
         self.stats.filtered += sum(not attempt.entry.accepted for attempt in good)
-        await self._excuse(attempts)
+        await self._failures.excuse(attempts)
         jitter = self._clock.random()  # one for all: what failed together is tried together
         for attempt in attempts:
             if attempt.retry is not None:
-                await self._again(attempt.entry, attempt.retry, jitter)
+                await self._failures.again(attempt.entry, attempt.retry, jitter)
             elif attempt.entry.rejected:
                 rejections = list(attempt.entry.rejected.values())
-                await self._give_up(attempt.entry, _reasons(rejections), rejections[0].error_class)
-
-    async def _excuse(self, attempts: Sequence[Attempt]) -> None:
-        """Failures that are not the message's fault shall not count against it, not even after a restart."""
-        for error_class in EXCUSED:
-            entries = [a.entry for a in attempts if a.retry is not None and a.retry.error_class is error_class]
-            for entry in entries:
-                entry.excused[error_class] = entry.excused.get(error_class, 0) + 1
-            if entries:
-                await self._dedup.excuse([entry.key for entry in entries], error_class)
-
-    async def _again(self, entry: Entry, retry: Retry, jitter: float) -> None:
-        entry.first_failed_at = entry.first_failed_at or self._clock.wall()
-        tries = Tries(begun=entry.attempt, excused=entry.excused)
-        wait = self.route.retry.wait(retry.error_class, tries, lambda: jitter)
-        if wait is None:
-            await self._give_up(entry, _reasons([retry, *entry.rejected.values()]), retry.error_class)
-            return
-        self.stats.retried += 1
-        self._hold([entry], max(wait, min(retry.after or 0.0, MAX_WAIT_SECONDS)))
-
-    async def _give_up(self, entry: Entry, reason: str, error_class: ErrorClass) -> None:
-        letter = DeadLetter(
-            reason=legible(reason),
-            error_class=error_class,
-            attempts=entry.attempt,
-            first_failed_at=entry.first_failed_at or self._clock.wall(),
-            route=self.route.name,
-        )
-        await self._bury(entry, letter)
-
-    async def _bury(self, entry: Entry, letter: DeadLetter) -> None:
-        try:
-            await self._broker.dead_letter(entry, letter)
-        except BrokerError as error:
-            self._log.warning("a dead letter could not be written", message_id=entry.message.id, reason=str(error))
-            self._unburied[entry.key] = letter
-            if len(self._unburied) > _MAX_UNBURIED:  # those the broker did take without our hearing of it
-                del self._unburied[next(iter(self._unburied))]
-            self._hold([entry], _BURY_PAUSE_SECONDS)
-            return
-        self._unburied.pop(entry.key, None)
-        # When it is replayed it is a new message. Noted before the ledger is told, so that a drain waits for it.
-        await self._dedup.forget([entry.key])
-        self._ledger.forget(entry)
-        self.stats.dead_lettered += 1
-        self.stats.settled += 1
-        self.stats.delivered += bool(entry.accepted)
-        self._log.warning(
-            "dead letter",
-            message_id=entry.message.id,
-            reason=letter.reason[:500],
-            error_class=letter.error_class.value,
-            attempts=letter.attempts,
-        )
+                await self._failures.give_up(attempt.entry, reasons_of(rejections), rejections[0].error_class)
 
     # Settlement and waiting.
 
@@ -336,7 +249,3 @@ class Pump:
     def _tell_quiet(self) -> None:
         if self._ledger.idle():
             self._quiet.set()
-
-
-def _reasons(outcomes: Sequence[Retry | Rejected]) -> str:
-    return "; ".join(outcome.reason for outcome in outcomes)

@@ -23,6 +23,8 @@ from broker_bridge.broker import (
 from broker_bridge.dead_letters import REASON, DeadLetter, copy_headers, obstacle_to_copy, reasons_queue, story
 from broker_bridge.frames import acks, encode_frame, subscribe
 from broker_bridge.message import to_stomp
+from broker_bridge.postponement import postponed_headers
+from broker_bridge.retry_policy import RetryStrategy
 from broker_bridge.routes import Route
 from broker_bridge.settlement import AckBatch, Entry
 from broker_bridge.transfer import transfer
@@ -166,40 +168,54 @@ class Session:
         except ConnectionLostError as error:
             self._log.info("ACKs not sent", reason=str(error), messages=len(batch.ack_ids))
 
+    async def postpone(self, entry: Entry, *, seconds: float, due: int) -> None:
+        connection = self._current(entry)
+        if self._route.retry.strategy is RetryStrategy.BROKER:
+            await self._nack(connection, entry)
+            return
+        if obstacle := obstacle_to_copy(entry.message):
+            raise RefusedError(f"a copy would not be faithful: {obstacle}")
+        await self._move(connection, entry, postponed_headers(entry, seconds=seconds, due=due))
+
     async def dead_letter(self, entry: Entry, letter: DeadLetter) -> None:
-        connection = self._connection
-        if connection is None or entry.epoch != self._epoch:
-            raise ConnectionLostError("the connection this message came by is gone: the broker will send it again")
+        connection = self._current(entry)
         obstacle = obstacle_to_copy(entry.message)
         if not obstacle:
             try:
-                await self._copy(connection, entry, letter)
+                headers = copy_headers(entry.message, self._route.dead_letter_queue, story(entry.message, letter))
+                await self._move(connection, entry, headers)
             except RefusedError as error:
                 obstacle = f"the broker refused the copy: {error}"
         if obstacle:
             self._log.warning("the broker moves the dead letter itself", message_id=entry.message.id, reason=obstacle)
             await self._leave_to_broker(connection, entry, letter)
 
-    async def _copy(self, connection: Connection, entry: Entry, letter: DeadLetter) -> None:
-        name = f"dead-{self._epoch}-{next(self._numbers)}"
-        headers = copy_headers(entry.message, self._route.dead_letter_queue, story(entry.message, letter))
+    def _current(self, entry: Entry) -> Connection:
+        if self._connection is None or entry.epoch != self._epoch:
+            raise ConnectionLostError("the connection this message came by is gone: the broker will send it again")
+        return self._connection
+
+    async def _move(self, connection: Connection, entry: Entry, headers: Mapping[str, str]) -> None:
+        name = f"move-{self._epoch}-{next(self._numbers)}"
         await transfer(connection, name, headers=headers, body=entry.message.body, ack_id=entry.ack_id)
         self._transacted += 1
         if self._transacted >= _TRANSACTED_ACKS:
-            connection.abort(f"renewed after {_TRANSACTED_ACKS} dead letters")
+            connection.abort(f"renewed after {_TRANSACTED_ACKS} transactions")
+
+    async def _nack(self, connection: Connection, entry: Entry) -> None:
+        receipt = f"nack-{self._epoch}-{next(self._numbers)}"
+        await connection.request(encode_frame("NACK", {"id": entry.ack_id, "receipt": receipt}), receipt)
 
     async def _leave_to_broker(self, connection: Connection, entry: Entry, letter: DeadLetter) -> None:
         """The story first, so that no dead letter is without one; then the NACK by which the broker moves it."""
-        number = next(self._numbers)
         queue = reasons_queue(self._route.dead_letter_queue)
         headers = {**story(entry.message, letter), "destination": to_stomp(queue), "persistent": "true"}
-        told = f"reason-{self._epoch}-{number}"
+        told = f"reason-{self._epoch}-{next(self._numbers)}"
         try:
             await connection.request(encode_frame("SEND", {**headers, "receipt": told}, headers[REASON].encode()), told)
         except RefusedError as error:
             self._log.warning("the reason of a dead letter could not be kept", queue=queue, reason=str(error))
-        moved = f"nack-{self._epoch}-{number}"
-        await connection.request(encode_frame("NACK", {"id": entry.ack_id, "receipt": moved}), moved)
+        await self._nack(connection, entry)
 
     async def close(self) -> None:
         """Ends the subscription in order: what was written is confirmed first, within a bounded time."""

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from broker_bridge.clock import Clock
 from broker_bridge.message import Message, MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
-from broker_bridge.pump import Clock
 from broker_bridge.retry_policy import ClassPolicy, RetryPolicy
 from broker_bridge.routes import Route
 from broker_bridge.targets import GrpcTarget

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from broker_bridge.broker import ConnectionLostError
+from broker_bridge.broker import ConnectionLostError, RefusedError
 from broker_bridge.dedup import Busy, Claim, Dedup, MemoryDedup
 from broker_bridge.filtering import (
     Destination,
@@ -16,10 +16,10 @@ from broker_bridge.filtering import (
     Unmatched,
 )
 from broker_bridge.parcel import Parcel
-from broker_bridge.pump import MemoryBroker, Pump
-from broker_bridge.retry_policy import ClassPolicy
+from broker_bridge.pump import Pump
+from broker_bridge.retry_policy import ClassPolicy, RetryStrategy
 from broker_bridge.routes import Route
-from broker_bridge.settlement import AckBatch
+from broker_bridge.settlement import AckBatch, Entry
 from broker_bridge.targets import (
     ACCEPTED,
     ErrorClass,
@@ -32,6 +32,7 @@ from broker_bridge.targets import (
     Targets,
     TargetSpec,
 )
+from broker_bridge.way_back import MemoryBroker
 from services.runtime.retry import Backoff
 from tests.unit.broker_bridge.builders import NO_BACKOFF, TARGET, ManualClock, frame, message, retry, route
 
@@ -253,6 +254,76 @@ async def test_each_class_has_its_own_waits() -> None:
             assert len(rig.targets[TARGET].batches) == number
             rig.pass_time(0.1)
         await rig.settled(1)
+
+
+SCHEDULED = route(retry=retry(strategy=RetryStrategy.SCHEDULED, backoff=Backoff(initial=4.0, maximum=8.0, jitter=0.0)))
+
+
+async def test_a_refused_message_may_wait_in_the_broker() -> None:
+    """It is in flight no more, and known again when it comes back: its attempts, and who has it already."""
+    both = replace(SCHEDULED, targets=(TARGET, OTHER))
+    async with running(both, decide_other=lambda item: ACCEPTED if item.attempt == 2 else REFUSED) as rig:
+        rig.receive(1)
+        await rig.until(lambda: rig.pump.snapshot().in_flight == 0)
+        ((entry, seconds),) = rig.broker.postponed
+        assert (entry.message.id, seconds, entry.attempt) == ("ID:test-1", 4.0, 1)
+        rig.receive(1, ack="again")
+        await rig.settled(1)
+        assert rig.broker.acknowledged == ["again"]
+        assert len(rig.targets[TARGET].batches) == 1
+        assert len(rig.targets[OTHER].batches) == 2
+
+
+async def test_while_a_target_is_away_messages_wait_in_the_bridge() -> None:
+    """A copy of each of them in the broker would be a storm."""
+    outcomes: list[Outcome] = [AWAY]
+    async with running(SCHEDULED, decide=lambda _item: outcomes.pop() if outcomes else ACCEPTED) as rig:
+        rig.receive(1)
+        await rig.settled(1)
+        assert rig.broker.postponed == []
+
+
+async def test_a_message_the_broker_does_not_take_back_waits_in_the_bridge() -> None:
+    """As when it cannot be copied."""
+    outcomes: list[Outcome] = [REFUSED]
+    async with running(SCHEDULED, decide=lambda _item: outcomes.pop() if outcomes else ACCEPTED) as rig:
+        rig.broker.failure = RefusedError("it may be a Map message")
+        rig.receive(1)
+        await rig.until(lambda: bool(rig.pump._waiting._heap))
+        rig.pass_time(4.0)
+        await rig.settled(1)
+
+
+async def test_a_message_that_is_back_before_the_brokers_answer_is_not_forgotten() -> None:
+    """Its new ack id is used, after its wait."""
+
+    class Quick(MemoryBroker):
+        async def postpone(self, entry: Entry, *, seconds: float, due: int) -> None:
+            await super().postpone(entry, seconds=seconds, due=due)
+            rig.receive(1, ack="back")
+
+    outcomes: list[Outcome] = [REFUSED]
+    async with running(SCHEDULED, broker=Quick(), decide=lambda _i: outcomes.pop() if outcomes else ACCEPTED) as rig:
+        rig.receive(1)
+        await rig.until(lambda: bool(rig.pump._waiting._heap))
+        rig.pass_time(4.0)
+        await rig.settled(1)
+        assert rig.broker.acknowledged == ["back"]
+
+
+async def test_a_delayed_copy_that_comes_too_early_waits_in_the_bridge() -> None:
+    """As from a broker without a scheduler."""
+    async with running(SCHEDULED) as rig:
+        told = {"of": "ID:first", "attempts": "2", "first_failed_at": "5", "sent_at": "7", "due": "110000"}
+        headers = {f"penstock_retry_{name}": value for name, value in told.items()}
+        rig.pump.received([frame(9, body=b"hello", ack="", **headers)])
+        await asyncio.sleep(0)
+        assert rig.targets[TARGET].batches == []
+        rig.pass_time(10.0)
+        await rig.settled(1)
+        (delivered,) = rig.targets[TARGET].delivered
+        assert (delivered.message.id, delivered.message.sent_at, delivered.attempt) == ("ID:first", 7, 3)
+        assert delivered.message.properties == {}
 
 
 async def test_what_failed_together_is_tried_together() -> None:
@@ -491,7 +562,7 @@ async def test_a_dead_letter_the_broker_does_not_take_is_written_later_with_its_
     async with running(decide=lambda _item: Rejected(reason="never")) as rig:
         rig.broker.failure = ConnectionLostError("gone")
         rig.receive(1)
-        await rig.until(lambda: bool(rig.pump._unburied))
+        await rig.until(lambda: bool(rig.pump._failures._unburied))
         assert rig.pump.stats.dead_lettered == 0
         rig.broker.failure = None
         rig.pass_time(2.0)

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from broker_bridge import dead_letters
-from broker_bridge.broker import BrokerAddress, ConnectionLostError
+from broker_bridge.broker import BrokerAddress, ConnectionLostError, RefusedError
 from broker_bridge.dead_letters import DeadLetter
 from broker_bridge.message import MessageKind
+from broker_bridge.retry_policy import RetryStrategy
 from broker_bridge.session import Session, SessionState
 from broker_bridge.settlement import AckBatch, Entry
 from broker_bridge.targets import ErrorClass
-from tests.unit.broker_bridge.builders import NO_BACKOFF, message, route
+from tests.unit.broker_bridge.builders import NO_BACKOFF, message, retry, route
 from tests.unit.broker_bridge.fake_broker import FakeBroker, FakeConnection
 
 FIRST, SECOND = BrokerAddress("a", 1), BrokerAddress("b", 2)
@@ -67,10 +68,12 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(broker: FakeBroker | None = None) -> AsyncIterator[Rig]:
+async def running(
+    broker: FakeBroker | None = None, *, strategy: RetryStrategy = RetryStrategy.LOCAL
+) -> AsyncIterator[Rig]:
     fake, listener, states = broker or FakeBroker(), Listener(), list[SessionState]()
     session = Session(
-        route(selector="a = 1", prefetch=7),
+        route(selector="a = 1", prefetch=7, retry=retry(strategy=strategy)),
         connect=fake,
         addresses=(FIRST, SECOND),
         report=states.append,
@@ -195,6 +198,33 @@ async def test_a_dead_letter_is_a_copy_and_an_ack_in_one_transaction() -> None:
         assert acked["id"] == "the-ack"
         names = {headers["transaction"] for _, headers, _ in rig.connection.frames[1:]}
         assert len(names) == 1
+
+
+async def test_a_postponed_message_is_a_delayed_copy_to_its_own_queue() -> None:
+    """In one transaction with the ACK."""
+    async with running(strategy=RetryStrategy.SCHEDULED) as rig:
+        await rig.active()
+        await rig.session.postpone(entry(properties={"a": "b"}), seconds=2.5, due=99)
+        assert rig.connection.commands[1:] == ["BEGIN", "SEND", "ACK", "COMMIT"]
+        (sent,) = rig.connection.headers("SEND")
+        assert (sent["destination"], sent["AMQ_SCHEDULED_DELAY"], sent["a"]) == ("/queue/orders", "2500", "b")
+
+
+async def test_what_cannot_be_copied_is_not_postponed() -> None:
+    """It would come back without its body."""
+    async with running(strategy=RetryStrategy.SCHEDULED) as rig:
+        await rig.active()
+        with pytest.raises(RefusedError, match="Map, Object or Stream"):
+            await rig.session.postpone(entry(kind=MessageKind.EMPTY, body=b""), seconds=2.5, due=99)
+        assert rig.connection.commands == ["SUBSCRIBE"]
+
+
+async def test_a_broker_with_the_redelivery_plugin_is_told_by_nack() -> None:
+    """And by nothing else."""
+    async with running(strategy=RetryStrategy.BROKER) as rig:
+        await rig.active()
+        await rig.session.postpone(entry(), seconds=2.5, due=99)
+        assert rig.connection.commands[1:] == ["NACK"]
 
 
 async def test_a_refused_copy_is_never_committed() -> None:

@@ -1,0 +1,142 @@
+"""What becomes of messages that could not be delivered: they wait, here or in the broker, or are given up."""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from broker_bridge.broker import BrokerError
+from broker_bridge.clock import Clock
+from broker_bridge.dead_letters import DeadLetter, legible
+from broker_bridge.dedup import Dedup
+from broker_bridge.fan_out import Attempt
+from broker_bridge.postponement import Postponed
+from broker_bridge.retry_policy import EXCUSED, RetryStrategy, Tries
+from broker_bridge.retry_settings import MAX_WAIT_SECONDS
+from broker_bridge.routes import Route
+from broker_bridge.settlement import Entry, Ledger
+from broker_bridge.stats import RouteStats
+from broker_bridge.targets import ErrorClass, Rejected, Retry
+from broker_bridge.way_back import Broker
+
+_BURY_PAUSE_SECONDS = 1.0
+_MAX_REMEMBERED = 10_000
+
+
+class Failures:
+    """The failures of one route. `hold` lets messages wait unacknowledged for so many seconds."""
+
+    def __init__(
+        self,
+        route: Route,
+        *,
+        broker: Broker,
+        dedup: Dedup,
+        ledger: Ledger,
+        clock: Clock,
+        stats: RouteStats,
+        hold: Callable[[Sequence[Entry], float], None],
+    ) -> None:
+        self._route = route
+        self._broker = broker
+        self._dedup = dedup
+        self._ledger = ledger
+        self._clock = clock
+        self._stats = stats
+        self._hold = hold
+        # Decided, but the broker did not take them yet; kept over reconnections for their reasons.
+        self._unburied: dict[str, DeadLetter] = {}
+        # What targets said about messages that wait in the broker.
+        self._postponed: dict[str, Entry] = {}
+        self._log = structlog.get_logger("failures").bind(route=route.name)
+
+    async def excuse(self, attempts: Sequence[Attempt]) -> None:
+        """Failures that are not the message's fault shall not count against it, not even after a restart."""
+        for error_class in EXCUSED:
+            entries = [a.entry for a in attempts if a.retry is not None and a.retry.error_class is error_class]
+            for entry in entries:
+                entry.excused[error_class] = entry.excused.get(error_class, 0) + 1
+            if entries:
+                await self._dedup.excuse([entry.key for entry in entries], error_class)
+
+    async def again(self, entry: Entry, retry: Retry, jitter: float) -> None:
+        entry.first_failed_at = entry.first_failed_at or self._clock.wall()
+        tries = Tries(begun=entry.attempt, excused=entry.excused)
+        wait = self._route.retry.wait(retry.error_class, tries, lambda: jitter)
+        if wait is None:
+            await self.give_up(entry, reasons_of([retry, *entry.rejected.values()]), retry.error_class)
+            return
+        self._stats.retried += 1
+        wait = max(wait, min(retry.after or 0.0, MAX_WAIT_SECONDS))
+        if retry.error_class is ErrorClass.REFUSED and self._route.retry.strategy is not RetryStrategy.LOCAL:
+            await self._postpone(entry, wait)
+        else:
+            self._hold([entry], wait)
+
+    async def _postpone(self, entry: Entry, seconds: float) -> None:
+        ack_id = entry.ack_id
+        try:
+            await self._broker.postpone(entry, seconds=seconds, due=self._clock.wall() + int(seconds * 1000))
+        except BrokerError as error:
+            self._log.info("a message waits in the bridge", message_id=entry.message.id, reason=str(error))
+            self._hold([entry], seconds)
+            return
+        if entry.ack_id != ack_id:  # it was back before the broker's answer: the entry stands for it now
+            self._hold([entry], seconds)
+            return
+        self._ledger.forget(entry)
+        self._postponed[entry.key] = entry
+        if len(self._postponed) > _MAX_REMEMBERED:
+            del self._postponed[next(iter(self._postponed))]
+
+    def recall(self, entry: Entry, waited: Postponed | None) -> None:
+        """What is known of a message that waited in the broker: from its copy, and more from this process."""
+        if waited is not None:
+            entry.attempt, entry.first_failed_at = waited.attempts, waited.first_failed_at
+            entry.accepted.update(waited.accepted)
+        if before := self._postponed.pop(entry.key, None):
+            entry.first_failed_at, entry.alone = before.first_failed_at, before.alone
+            entry.accepted, entry.rejected = before.accepted, before.rejected
+
+    async def give_up(self, entry: Entry, reason: str, error_class: ErrorClass) -> None:
+        letter = DeadLetter(
+            reason=legible(reason),
+            error_class=error_class,
+            attempts=entry.attempt,
+            first_failed_at=entry.first_failed_at or self._clock.wall(),
+            route=self._route.name,
+        )
+        await self.bury(entry, letter)
+
+    def unburied(self, entry: Entry) -> DeadLetter | None:
+        """The story of a message that is given up, and that the broker has not taken yet."""
+        return self._unburied.get(entry.key)
+
+    async def bury(self, entry: Entry, letter: DeadLetter) -> None:
+        try:
+            await self._broker.dead_letter(entry, letter)
+        except BrokerError as error:
+            self._log.warning("a dead letter could not be written", message_id=entry.message.id, reason=str(error))
+            self._unburied[entry.key] = letter
+            if len(self._unburied) > _MAX_REMEMBERED:  # those the broker did take without our hearing of it
+                del self._unburied[next(iter(self._unburied))]
+            self._hold([entry], _BURY_PAUSE_SECONDS)
+            return
+        self._unburied.pop(entry.key, None)
+        # When it is replayed it is a new message. Noted before the ledger is told, so that a drain waits for it.
+        await self._dedup.forget([entry.key])
+        self._ledger.forget(entry)
+        self._stats.dead_lettered += 1
+        self._stats.settled += 1
+        self._stats.delivered += bool(entry.accepted)
+        self._log.warning(
+            "dead letter",
+            message_id=entry.message.id,
+            reason=letter.reason[:500],
+            error_class=letter.error_class.value,
+            attempts=letter.attempts,
+        )
+
+
+def reasons_of(outcomes: Sequence[Retry | Rejected]) -> str:
+    """Several failures as one reason."""
+    return "; ".join(outcome.reason for outcome in outcomes)
