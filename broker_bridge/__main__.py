@@ -1,7 +1,9 @@
 """`python -m broker_bridge`: the bridge from ActiveMQ to gRPC services, Lambda and SQS."""
 
 import sys
+from functools import partial
 
+from penstock.client import IDEMPOTENT_METHODS, ParameterWatcher, SnapshotFile, open_channel
 from prometheus_client import REGISTRY
 
 from broker_bridge.bridge import Bridge
@@ -10,27 +12,28 @@ from broker_bridge.routes import ROUTES_PATH
 from broker_bridge.servicer import BridgeServicer
 from broker_bridge.settings import BridgeSettings
 from broker_bridge.stats import BridgeMetrics
-from services.runtime.channel import open_channel
 from services.runtime.health import HealthBoard
-from services.runtime.parameter_client import IDEMPOTENT_METHODS
-from services.runtime.remote_config import ParameterWatcher
 from services.runtime.server import run, serve
 
 
 async def main(settings: BridgeSettings) -> None:
     """Serves until told to stop."""
     health = HealthBoard()
-    config = open_channel(settings.config_target, tls_ca=settings.config_tls_ca, idempotent=IDEMPOTENT_METHODS)
+    config = open_channel(
+        settings.config_target,
+        tls_ca=settings.config_tls_ca,
+        token=settings.read_config_token(),
+        idempotent=IDEMPOTENT_METHODS,
+    )
     async with config, open_parts(settings, health) as parts:
         bridge = Bridge(parts, report=lambda serving, detail: health.set("routes", serving, detail))
         REGISTRY.register(BridgeMetrics(bridge.snapshots))
         watcher = ParameterWatcher(
             config,
             ROUTES_PATH,
-            snapshot_path=settings.snapshot,
             on_change=bridge.apply,
-            health=health,
-            service_name="config",
+            snapshot=SnapshotFile(settings.snapshot, ROUTES_PATH) if settings.snapshot else None,
+            report=partial(health.set, "config"),
         )
         await serve(
             settings=settings,

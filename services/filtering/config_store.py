@@ -8,10 +8,12 @@ the config service keeps. So one bad write neither harms other subscriptions nor
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import grpc
 import structlog
+from penstock.client import ParameterChange, ParameterWatcher, SnapshotFile
 from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc
 
 from services.filtering.store import not_found, version_conflict
@@ -19,7 +21,6 @@ from services.filtering.subscription import Subscription, parameter_value, read_
 from services.filtering.topics import Topics
 from services.runtime.errors import AbortedError, AlreadyExistsError, InvalidArgumentError, NotFoundError, PenstockError
 from services.runtime.health import HealthBoard
-from services.runtime.remote_config import ParameterChange, ParameterWatcher
 from services.runtime.retry import Backoff
 from services.runtime.status import from_rpc_error
 from services.runtime.telemetry import counter
@@ -50,10 +51,9 @@ class ConfigSubscriptionStore:
         self._watcher = ParameterWatcher(
             channel,
             PATH,
-            snapshot_path=snapshot,
             on_change=self.on_change,
-            health=health,
-            service_name=service_name,
+            snapshot=SnapshotFile(snapshot, PATH) if snapshot else None,
+            report=partial(health.set, service_name),
         )
         self._topics = Topics()
         # Revisions by parameter: the last one that the watch told, and our own writes whose echo is still to come.

@@ -35,6 +35,7 @@ def open_channel(
     tls_ca: Path | None = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    token: str = "",
     max_message_bytes: int = 16 * _MEBIBYTE,
     default_timeout: float | None = 30.0,
     idempotent: Sequence[str] = (),
@@ -46,6 +47,7 @@ def open_channel(
         tls_ca: PEM authorities of the server's certificate; without it the connection is plain text.
         tls_cert: PEM certificate this client presents.
         tls_key: its PEM key.
+        token: sent with every call as `authorization: Bearer <token>`; give it to TLS channels and loopback only.
         max_message_bytes: largest message, in and out.
         default_timeout: seconds granted to a unary call that names none; an earlier deadline of the call being served
             wins.
@@ -65,7 +67,12 @@ def open_channel(
         ("grpc.service_config", _service_config(idempotent)),
         ("grpc.enable_http_proxy", 0),
     ]
-    interceptors = [_UnaryUnary(default_timeout), _UnaryStream(), _StreamUnary(), _StreamStream()]
+    interceptors: list[grpc.aio.ClientInterceptor] = [
+        _UnaryUnary(token, default_timeout),
+        _UnaryStream(token),
+        _StreamUnary(token),
+        _StreamStream(token),
+    ]
     if tls_ca is None:
         return grpc.aio.insecure_channel(target, options, interceptors=interceptors)
     credentials = grpc.ssl_channel_credentials(
@@ -100,10 +107,11 @@ def remaining_time(now: Callable[[], float] = time.monotonic) -> float | None:
     return None if deadline is None else max(deadline - now() - _DEADLINE_MARGIN, 0.0)
 
 
-def _passed_on(details: ClientCallDetails, default_timeout: float | None = None) -> ClientCallDetails:
-    """The call with trace, request id and deadline of the call being served."""
+def _passed_on(details: ClientCallDetails, token: str, default_timeout: float | None = None) -> ClientCallDetails:
+    """The call with our token, and with trace, request id and deadline of the call being served."""
     metadata = details.metadata if details.metadata is not None else grpc.aio.Metadata()
-    carried: dict[str, str] = {}
+    # As metadata: call credentials leak in grpc.aio (grpc#43193), and need TLS even on loopback.
+    carried = {"authorization": f"Bearer {token}"} if token else {}
     inject_trace(carried)
     if request_id := current_request_id.get():
         carried[REQUEST_ID_KEY] = request_id
@@ -116,39 +124,42 @@ def _passed_on(details: ClientCallDetails, default_timeout: float | None = None)
     )
 
 
-# grpc.aio sorts interceptors by class, the first matching arity only: one class for each.
-class _UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, default_timeout: float | None) -> None:
+class _Caller:
+    def __init__(self, token: str, default_timeout: float | None = None) -> None:
+        self._token = token
         self._default_timeout = default_timeout
 
+
+# grpc.aio sorts interceptors by class, the first matching arity only: one class for each.
+class _UnaryUnary(_Caller, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(
         self, continuation: Continuation[Req, Call], client_call_details: ClientCallDetails, request: Req
     ) -> Call:
-        return await continuation(_passed_on(client_call_details, self._default_timeout), request)
+        return await continuation(_passed_on(client_call_details, self._token, self._default_timeout), request)
 
 
-class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
+class _UnaryStream(_Caller, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(
         self, continuation: Continuation[Req, Call], client_call_details: ClientCallDetails, request: Req
     ) -> Call:
-        return await continuation(_passed_on(client_call_details), request)
+        return await continuation(_passed_on(client_call_details, self._token), request)
 
 
-class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
+class _StreamUnary(_Caller, grpc.aio.StreamUnaryClientInterceptor):
     async def intercept_stream_unary(
         self,
         continuation: Continuation[AsyncIterable[Req] | Iterable[Req], Call],
         client_call_details: ClientCallDetails,
         request_iterator: AsyncIterable[Req] | Iterable[Req],
     ) -> Call:
-        return await continuation(_passed_on(client_call_details), request_iterator)
+        return await continuation(_passed_on(client_call_details, self._token), request_iterator)
 
 
-class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
+class _StreamStream(_Caller, grpc.aio.StreamStreamClientInterceptor):
     async def intercept_stream_stream(
         self,
         continuation: Continuation[AsyncIterable[Req] | Iterable[Req], Call],
         client_call_details: ClientCallDetails,
         request_iterator: AsyncIterable[Req] | Iterable[Req],
     ) -> Call:
-        return await continuation(_passed_on(client_call_details), request_iterator)
+        return await continuation(_passed_on(client_call_details, self._token), request_iterator)

@@ -113,6 +113,19 @@ class ConfigClientSettings(ServiceSettings):
     config_tls_ca: FilePath | None = Field(
         default=None, description="PEM authorities of its certificate; without it plain text."
     )
+    config_token: SecretStr | None = Field(default=None, description="Token this process shows to the config service.")
+    config_token_file: FilePath | None = Field(default=None, description="File that holds the token instead.")
+
+    def conflicts(self) -> Iterator[str]:
+        yield from super().conflicts()
+        if self.config_token and self.config_token_file:
+            yield f"set {self.variable('config_token')} or {self.variable('config_token_file')}, not both"
+
+    def read_config_token(self) -> str:
+        """The token, from its file if there is one; empty without."""
+        if self.config_token_file:
+            return self.config_token_file.read_text(encoding="ascii").strip()
+        return self.config_token.get_secret_value() if self.config_token else ""
 
 
 class _ConflictError(ValueError):

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+
+from penstock.client import ParameterChange, ParameterWatcher, SnapshotFile
 
 from services.runtime.channel import open_channel
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.health import HealthBoard, HealthState
-from services.runtime.remote_config import ParameterChange, ParameterWatcher
 from services.runtime.retry import Backoff
 
 PATH = "/penstock/routes"
@@ -64,10 +66,9 @@ async def following(address: str, snapshot: Path | None = None) -> AsyncIterator
         follower.watcher = ParameterWatcher(
             channel,
             PATH,
-            snapshot_path=snapshot,
             on_change=follower.on_change,
-            health=follower.health,
-            service_name="config",
+            snapshot=SnapshotFile(snapshot, PATH) if snapshot else None,
+            report=partial(follower.health.set, "config"),
             backoff=QUICK,
         )
         tasks = [asyncio.ensure_future(run()) for run in (follower.watcher.run, follower.follow_health)]

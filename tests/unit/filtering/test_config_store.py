@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from penstock.client import ParameterChange
 from penstock.config.v1 import config_service_pb2, parameter_pb2
 
 from services.filtering.config_store import ConfigSubscriptionStore
@@ -14,7 +15,6 @@ from services.filtering.subscription import parameter_value
 from services.runtime.channel import open_channel
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.health import HealthBoard
-from services.runtime.remote_config import ParameterChange
 from tests.contracts.subscription_store import subscription
 
 NAME = "/penstock/subscriptions/topic/s"

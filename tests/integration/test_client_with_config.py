@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from penstock.client import ParameterClient
 
 from deploy.local.ports import free_port_numbers
 from services.runtime.channel import open_channel
 from services.runtime.errors import AbortedError
 from services.runtime.health import HealthState
-from services.runtime.parameter_client import ParameterClient
 from tests.integration.config_follower import PATH, following, ready
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,7 +1,8 @@
-"""Parameters of the config service for other services: values in, values out, our own errors."""
+"""Parameters of the config service, one call each: values in, values out, our own errors."""
 
+import datetime as dt
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc, parameter_pb2
@@ -19,16 +20,20 @@ _PAGE_SIZE = 1000  # the largest the service gives
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteParameter:
-    """The current value of a parameter; `version` counts per parameter, `revision` over the whole store."""
+    """One version of a parameter; `version` counts per parameter, `revision` over the whole store.
+
+    A secret (a SecureString) has its value only where decryption was asked for.
+    """
 
     name: str
-    value: str
+    value: str = field(repr=False)
     version: int
     revision: int
+    secret: bool = False
 
 
 class ParameterClient:
-    """Reads and writes plain parameters; secrets come without their value.
+    """Reads and writes parameters on a channel.
 
     Every method raises the `PenstockError` that the service answered with, `UnavailableError` when there is no service.
     """
@@ -36,23 +41,39 @@ class ParameterClient:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = config_service_pb2_grpc.ConfigServiceStub(channel)
 
-    async def put(self, name: str, value: str, *, expected_version: int | None = None, description: str = "") -> int:
+    async def put(
+        self,
+        name: str,
+        value: str,
+        *,
+        expected_version: int | None = None,
+        description: str = "",
+        secret: bool = False,
+        expires_at: dt.datetime | None = None,
+    ) -> int:
         """Writes a new version, durable when this returns, and returns its number.
 
         `expected_version` is the version that must be current, 0 for "must not exist"; None writes in any case.
+        `secret` makes a new parameter a SecureString; otherwise its type is kept, String if new. At `expires_at` the
+        parameter deletes itself; None keeps what was set.
         """
         request = config_service_pb2.PutParameterRequest(name=name, value=value, expected_version=expected_version)
         if description:
             request.description = description
+        if secret:
+            request.type = parameter_pb2.PARAMETER_TYPE_SECURE_STRING
+        if expires_at is not None:
+            request.expires_at.FromDatetime(expires_at)
         try:
             return (await self._stub.PutParameter(request)).version
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
-    async def get(self, name: str) -> RemoteParameter:
+    async def get(self, name: str, *, decrypt: bool = False) -> RemoteParameter:
         """The parameter of this name, `name:version` or `name:label`."""
+        request = config_service_pb2.GetParameterRequest(name=name, with_decryption=decrypt)
         try:
-            response = await self._stub.GetParameter(config_service_pb2.GetParameterRequest(name=name))
+            response = await self._stub.GetParameter(request)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         return remote_parameter(response.parameter)
@@ -65,12 +86,12 @@ class ParameterClient:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
-    async def list(self, path: str) -> AsyncIterator[RemoteParameter]:
+    async def list(self, path: str, *, decrypt: bool = False) -> AsyncIterator[RemoteParameter]:
         """Every parameter below `path`, all levels, by name."""
         token = ""
         while True:
             request = config_service_pb2.ListParametersRequest(
-                path=path, recursive=True, page_size=_PAGE_SIZE, page_token=token
+                path=path, recursive=True, page_size=_PAGE_SIZE, page_token=token, with_decryption=decrypt
             )
             try:
                 page = await self._stub.ListParameters(request)
@@ -94,5 +115,9 @@ class ParameterClient:
 def remote_parameter(parameter: parameter_pb2.Parameter) -> RemoteParameter:
     """The value of a parameter as it came over the wire."""
     return RemoteParameter(
-        name=parameter.name, value=parameter.value, version=parameter.version, revision=parameter.revision
+        name=parameter.name,
+        value=parameter.value,
+        version=parameter.version,
+        revision=parameter.revision,
+        secret=parameter.type == parameter_pb2.PARAMETER_TYPE_SECURE_STRING,
     )

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from services.runtime.parameter_client import RemoteParameter
-from services.runtime.snapshot import Snapshot, SnapshotError, SnapshotFile
+from penstock.client import RemoteParameter
+from penstock.client.snapshot import Snapshot, SnapshotError, SnapshotFile
 
 SNAPSHOT = Snapshot(
     revision=7, parameters=(RemoteParameter(name="/penstock/a", value='{"ü": 1}', version=2, revision=7),)
@@ -52,7 +51,7 @@ def test_folder_is_made_and_file_is_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "path": "/penstock", "parameters": [{"name": 1}]}']
+    "content", ["", "{", "[]", "{}", '{"format": 1}', '{"format": 2, "path": "/penstock", "parameters": [{"name": 1}]}']
 )
 def test_damaged_file_is_told_apart(tmp_path: Path, content: str) -> None:
     """Half of the parameters would be worse than none."""
@@ -78,7 +77,7 @@ def test_failed_write_leaves_the_old_snapshot(tmp_path: Path, monkeypatch: pytes
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("services.runtime.snapshot.os.fsync", full)
+    monkeypatch.setattr("penstock.client.snapshot.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         file.write(Snapshot(revision=8, parameters=()))
     assert file.read() == SNAPSHOT

@@ -8,24 +8,26 @@ config service ══ WatchParameters ══▶ ParameterWatcher ─▶ on_chang
 import asyncio
 import contextlib
 import datetime as dt
+import logging
 import random as _random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import grpc
-import structlog
+from penstock.client.parameters import ParameterClient, RemoteParameter, remote_parameter
+from penstock.client.snapshot import Snapshot, SnapshotError, SnapshotFile
 from penstock.config.v1 import config_service_pb2, config_service_pb2_grpc
 
 from services.runtime.errors import OutOfRangeError, PenstockError, UnavailableError
-from services.runtime.health import HealthBoard
-from services.runtime.parameter_client import ParameterClient, RemoteParameter, remote_parameter
 from services.runtime.retry import Backoff
-from services.runtime.snapshot import Snapshot, SnapshotError, SnapshotFile
 from services.runtime.status import from_rpc_error
 
 _RECONNECT = Backoff(initial=0.05, maximum=2.0)
 _PROBE_SECONDS = 5.0
+_LOG = logging.getLogger("penstock.client")
+
+Report = Callable[[bool, str], None]
+"""Hears whether the parameters can be relied on, and in a few words what is wrong, empty when nothing is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +35,29 @@ class ParameterChange:
     """A parameter has a new value, or is deleted (`value` and `version` None); `revision` is the store's."""
 
     name: str
-    value: str | None
+    value: str | None = field(repr=False)
     version: int | None
     revision: int
+    secret: bool = False
 
 
 class ParameterWatcher:
-    """Follows every parameter below a path, all levels, from the first value on.
+    """Follows every parameter below a path, all levels, and one of exactly this name, from the first value on.
 
-    `run()` is a background task for `serve`. `ready` is set once all parameters were told to `on_change`, from the
-    service or, when it is away, from the snapshot. `on_change` is called on the event loop, once per real change, also
-    for what happened during a break. When it raises, that change counts as refused: the error is logged, and stays in
-    the health detail until the parameter changes again.
+    `run()` is a background task. `ready` is set once all parameters were told to `on_change`, from the service or, when
+    it is away, from the snapshot. `on_change` is called on the event loop, once per real change, also for what happened
+    during a break. When it raises, that change counts as refused: the error is logged, and reported until the parameter
+    changes again.
 
-    The part `service_name` of the health board does not serve before `ready`; afterwards it does, with a detail while
-    the config service is away or a value is refused.
+    Args:
+        channel: to the config service, of `open_channel`; the watcher does not close it.
+        path: `/prod/app`, `/` for everything.
+        on_change: hears of every change.
+        snapshot: where the last known good parameters are kept; None for a start that needs the service.
+        decrypt: whether secrets come with their values.
+        report: hears False until the parameters are known, afterwards True, with a detail while the service is away or
+            a value is refused.
+        backoff, sleep, random, now: when to try again, and the time.
     """
 
     def __init__(
@@ -55,23 +65,26 @@ class ParameterWatcher:
         channel: grpc.aio.Channel,
         path: str,
         *,
-        snapshot_path: Path | None,
         on_change: Callable[[ParameterChange], None],
-        health: HealthBoard,
-        service_name: str,
+        snapshot: SnapshotFile | None = None,
+        decrypt: bool = False,
+        report: Report = lambda _serving, _detail: None,
         backoff: Backoff = _RECONNECT,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = _random.random,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self.ready = asyncio.Event()
+        self.failure: PenstockError | None = None
+        self.stale_since: dt.datetime | None = now()
+        self.path = path
+        self._moved = asyncio.Event()
         self._stub = config_service_pb2_grpc.ConfigServiceStub(channel)
         self._client = ParameterClient(channel)
-        self._path = path
-        self._file = SnapshotFile(snapshot_path, path) if snapshot_path else None
+        self._file = snapshot
         self._on_change = on_change
-        self._health = health
-        self._service_name = service_name
+        self._decrypt = decrypt
+        self._told = report
         self._backoff, self._sleep, self._random, self._now = backoff, sleep, random, now
         self._parameters: dict[str, RemoteParameter] = {}
         self._revision = 0
@@ -79,7 +92,6 @@ class ParameterWatcher:
         self._away = "not reached yet"
         self._refused: dict[str, str] = {}
         self._dirty = asyncio.Event()
-        self._log = structlog.get_logger(component="remote_config", path=path)
         self._report()
 
     @property
@@ -91,6 +103,14 @@ class ParameterWatcher:
     def revision(self) -> int:
         """The store's revision up to which everything is known."""
         return self._revision
+
+    async def first_values(self, *, hopeless: tuple[type[PenstockError], ...]) -> None:
+        """Waits until `ready`; raises the failure of an attempt that is one of `hopeless`, others are tried again."""
+        while not self.ready.is_set():
+            if isinstance(self.failure, hopeless):
+                raise self.failure
+            self._moved.clear()
+            await self._moved.wait()
 
     async def run(self) -> None:
         """Follows the parameters until cancelled."""
@@ -112,24 +132,25 @@ class ParameterWatcher:
         try:
             snapshot = self._file.read()
         except SnapshotError as error:
-            self._log.warning("the snapshot is not usable and will be replaced", error=str(error))
+            _LOG.warning("the snapshot is not usable and will be replaced: %s", error)
             return
         if snapshot is None:
             return
         self._revision = snapshot.revision
         for parameter in snapshot.parameters:
             self._put(parameter)
-        self._log.info("started from the snapshot", revision=self._revision, parameters=len(self._parameters))
+        _LOG.info("%s: %d parameters from the snapshot, revision %d", self.path, len(self._parameters), self._revision)
         self.ready.set()
+        self._moved.set()
         self._report()
 
     async def _followed(self) -> PenstockError:
         """Watches until the watch breaks; the reason why."""
         try:
             # The probe tells at once whether the service is there, and whether its store is the one we know.
-            current = await self._client.revision(self._path, timeout=_PROBE_SECONDS)
+            current = await self._client.revision(self.path, timeout=_PROBE_SECONDS)
             if current < self._revision:
-                self._log.warning("the store went back: reading everything again", ours=self._revision, theirs=current)
+                _LOG.warning("%s: the store went back from revision %d to %d", self.path, self._revision, current)
                 self._revision = 0
             if self._revision:
                 self._reached()
@@ -141,7 +162,9 @@ class ParameterWatcher:
         return UnavailableError("the config service ended the watch")
 
     async def _watch(self) -> None:
-        request = config_service_pb2.WatchParametersRequest(path=self._path, from_revision=self._revision)
+        request = config_service_pb2.WatchParametersRequest(
+            path=self.path, from_revision=self._revision, with_decryption=self._decrypt
+        )
         # Until the first bookmark a watch from revision 0 lists what exists: what it does not name is gone.
         unlisted = None if self._revision else set(self._parameters)
         call = self._stub.WatchParameters(request)
@@ -183,7 +206,11 @@ class ParameterWatcher:
             return
         self._tell(
             ParameterChange(
-                name=parameter.name, value=parameter.value, version=parameter.version, revision=parameter.revision
+                name=parameter.name,
+                value=parameter.value,
+                version=parameter.version,
+                revision=parameter.revision,
+                secret=parameter.secret,
             )
         )
 
@@ -198,10 +225,12 @@ class ParameterWatcher:
             self._on_change(change)
         except PenstockError as error:
             self._refused[change.name] = error.message
-            self._log.error("a parameter is refused", name=change.name, version=change.version, error=error.message)
+            _LOG.error("%s version %s is refused: %s", change.name, change.version, error.message)
         except Exception as error:  # noqa: BLE001 - one bad value must not end the watch
-            self._refused[change.name] = repr(error)
-            self._log.exception("a parameter could not be applied", name=change.name, version=change.version)
+            # What was raised for a secret may quote it.
+            self._refused[change.name] = type(error).__name__ if change.secret else repr(error)
+            trace = None if change.secret else error
+            _LOG.error("%s version %s could not be applied", change.name, change.version, exc_info=trace)
         if refused or change.name in self._refused:
             self._report()
 
@@ -212,31 +241,34 @@ class ParameterWatcher:
 
     def _reached(self) -> None:
         if self._away:
-            self._log.info("following the config service", revision=self._revision, parameters=len(self._parameters))
-        self._away = ""
+            _LOG.info("%s: following %d parameters", self.path, len(self._parameters))
+        self._away, self.failure, self.stale_since = "", None, None
         self.ready.set()
+        self._moved.set()
         self._report()
 
     async def _pause(self, failure: PenstockError) -> None:
         if isinstance(failure, OutOfRangeError):
-            self._log.warning("the revision is no longer kept: reading everything again", revision=self._revision)
+            _LOG.warning("%s: revision %d is no longer kept: reading everything again", self.path, self._revision)
             self._revision = 0
         elif not self._away or self._failures == 0:
-            self._away = f"away since {self._now().isoformat(timespec='seconds')}: {failure.message}"
-            self._log.warning("lost the config service", reason=failure.reason, error=failure.message)
+            self.stale_since = self._now()
+            self._away = f"away since {self.stale_since.isoformat(timespec='seconds')}: {failure.message}"
+            _LOG.warning("%s: lost the config service: %s (%s)", self.path, failure.message, failure.reason)
             self._report()
+        self.failure = failure
+        self._moved.set()
         self._failures += 1
         await self._sleep(self._backoff.delay(self._failures, self._random))
 
     def _report(self) -> None:
         if not self.ready.is_set():
-            detail = f"no parameters below {self._path} yet; config service {self._away}"
-            self._health.set(self._service_name, False, detail)
+            self._told(False, f"no parameters below {self.path} yet; config service {self._away}")
             return
         details = [f"{name} is refused: {why}" for name, why in sorted(self._refused.items())]
         if self._away:
             details.insert(0, f"config service {self._away}; going on with revision {self._revision}")
-        self._health.set(self._service_name, True, "; ".join(details))
+        self._told(True, "; ".join(details))
 
     async def _write_snapshots(self) -> None:
         """Writes after changes, as often as the disk manages; at the end what is left."""
@@ -264,4 +296,4 @@ class ParameterWatcher:
         try:
             file.write(snapshot)
         except OSError as error:
-            self._log.error("the snapshot cannot be written", file=str(file.path), error=str(error))
+            _LOG.error("the snapshot %s cannot be written: %s", file.path, error)

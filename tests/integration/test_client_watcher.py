@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from penstock.client import IDEMPOTENT_METHODS, ParameterClient
 
 from services.runtime.channel import open_channel
 from services.runtime.errors import AbortedError, NotFoundError, UnavailableError
 from services.runtime.health import HealthState
-from services.runtime.parameter_client import IDEMPOTENT_METHODS, ParameterClient
 from tests.integration.config_fake import FakeConfig, fake_config
 from tests.integration.config_follower import PATH, following, ready
 
