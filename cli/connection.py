@@ -48,11 +48,28 @@ def tls_ca_option() -> Any:
     )
 
 
+def token_file_option() -> Any:
+    """The option `--token-file` or `PENSTOCK_TOKEN_FILE`, the default of a parameter `token_file: Path | None`.
+
+    A token itself is no option: everybody on the machine could read it in the list of processes.
+    """
+    return typer.Option(
+        None,
+        "--token-file",
+        envvar="PENSTOCK_TOKEN_FILE",
+        exists=True,
+        dir_okay=False,
+        help="File of the token that is shown to the service.",
+        rich_help_panel="Connection",
+    )
+
+
 def with_channel(
     target: str,
     operation: Callable[["grpc.aio.Channel"], Awaitable[T]],
     *,
     tls_ca: Path | None = None,
+    token_file: Path | None = None,
     call_timeout: float | None = 30.0,
 ) -> T:
     """The result of `operation`, which calls services over a channel to `target`.
@@ -61,6 +78,7 @@ def with_channel(
         target: address, `host:port`.
         operation: gets the open channel; it may raise `PenstockError`s of its own, shown like the service's.
         tls_ca: PEM authorities of the server's certificate; without it the connection is plain text.
+        token_file: holds the token that is shown to the service; None shows none.
         call_timeout: seconds granted to each unary call that names none.
 
     Raises:
@@ -70,7 +88,7 @@ def with_channel(
     from services.runtime.errors import PenstockError  # noqa: PLC0415 - see the package
 
     try:
-        return asyncio.run(_run(target, operation, tls_ca, call_timeout))
+        return asyncio.run(_run(target, operation, tls_ca, token_file, call_timeout))
     except PenstockError as error:
         fail(error, target)
     except KeyboardInterrupt:
@@ -105,6 +123,7 @@ async def _run(
     target: str,
     operation: Callable[["grpc.aio.Channel"], Awaitable[T]],
     tls_ca: Path | None,
+    token_file: Path | None,
     call_timeout: float | None,
 ) -> T:
     import grpc  # noqa: PLC0415 - see the package
@@ -112,7 +131,8 @@ async def _run(
     from services.runtime.channel import open_channel  # noqa: PLC0415
     from services.runtime.status import from_rpc_error  # noqa: PLC0415
 
-    async with open_channel(target, tls_ca=tls_ca, default_timeout=call_timeout) as channel:
+    token = token_file.read_text(encoding="ascii").strip() if token_file else ""
+    async with open_channel(target, tls_ca=tls_ca, token=token, default_timeout=call_timeout) as channel:
         try:
             return await operation(channel)
         except grpc.aio.AioRpcError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.connection import EXIT_REFUSED, target_option, tls_ca_option, usage_error, with_channel
+from cli.connection import EXIT_REFUSED, target_option, tls_ca_option, token_file_option, usage_error, with_channel
 from cli.output import print_json, print_line, print_rows
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _PAGE = 1000
 NAME = typer.Argument(help="Name of the parameter, e.g. /prod/app/appConfig.")
 TARGET = target_option("config", 50051)
 TLS_CA = tls_ca_option()
+TOKEN_FILE = token_file_option()
 AS_JSON = typer.Option(False, "--json", help="Print JSON.")
 DECRYPT = typer.Option(False, "--decrypt", help="Show the values of secrets.")
 
@@ -68,6 +69,7 @@ def put(
     tags: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A tag; repeatable.")] = None,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
+    token_file: Path | None = TOKEN_FILE,
     as_json: bool = AS_JSON,
 ) -> None:
     """Write a new version of a parameter and print version and revision, once it is durable."""
@@ -92,7 +94,7 @@ def put(
     async def operation(channel: "grpc.aio.Channel") -> "config_service_pb2.PutParameterResponse":
         return await _stub(channel).PutParameter(request)
 
-    written = with_channel(target, operation, tls_ca=tls_ca)
+    written = with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
     if as_json:
         print_json({"name": name, "version": written.version, "revision": written.revision})
     else:
@@ -105,6 +107,7 @@ def get(
     decrypt: bool = DECRYPT,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
+    token_file: Path | None = TOKEN_FILE,
     as_json: bool = AS_JSON,
 ) -> None:
     """Print the value of a parameter; --json prints everything about it."""
@@ -115,7 +118,7 @@ def get(
     async def operation(channel: "grpc.aio.Channel") -> "parameter_pb2.Parameter":
         return (await _stub(channel).GetParameter(request)).parameter
 
-    found = with_channel(target, operation, tls_ca=tls_ca)
+    found = with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
     row = _row(found)
     if as_json:
         print_json(row)
@@ -133,6 +136,7 @@ def list_parameters(
     decrypt: bool = DECRYPT,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
+    token_file: Path | None = TOKEN_FILE,
     as_json: bool = AS_JSON,
 ) -> None:
     """List the parameters below a path, with their values."""
@@ -151,7 +155,7 @@ def list_parameters(
             if not token:
                 return found
 
-    found = with_channel(target, operation, tls_ca=tls_ca)
+    found = with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
     rows = [_row(parameter) for parameter in found]
     print_rows(rows, ("name", "type", "version", "value"), as_json=as_json, empty=f"no parameters below {path}")
 
@@ -162,6 +166,7 @@ def history(
     decrypt: bool = DECRYPT,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
+    token_file: Path | None = TOKEN_FILE,
     as_json: bool = AS_JSON,
 ) -> None:
     """List the kept versions of a parameter, newest first."""
@@ -172,7 +177,7 @@ def history(
         request = config_service_pb2.ListParameterVersionsRequest(name=name, page_size=100, with_decryption=decrypt)
         return list((await _stub(channel).ListParameterVersions(request)).parameters)
 
-    rows = [_row(parameter) for parameter in with_channel(target, operation, tls_ca=tls_ca)]
+    rows = [_row(parameter) for parameter in with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)]
     print_rows(
         rows, ("version", "revision", "modified_at", "labels", "value"), as_json=as_json, empty=f"no versions of {name}"
     )
@@ -184,6 +189,7 @@ def delete(
     if_version: Annotated[int | None, typer.Option(min=1, help="Delete only if this version is current.")] = None,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
+    token_file: Path | None = TOKEN_FILE,
     as_json: bool = AS_JSON,
 ) -> None:
     """Delete a parameter with all its versions."""
@@ -194,7 +200,7 @@ def delete(
     async def operation(channel: "grpc.aio.Channel") -> int:
         return (await _stub(channel).DeleteParameter(request)).revision
 
-    revision = with_channel(target, operation, tls_ca=tls_ca)
+    revision = with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
     if as_json:
         print_json({"name": name, "revision": revision})
     else:
@@ -208,6 +214,7 @@ def watch(
     decrypt: bool = DECRYPT,
     target: str = TARGET,
     tls_ca: Path | None = TLS_CA,
+    token_file: Path | None = TOKEN_FILE,
     as_json: bool = AS_JSON,
 ) -> None:
     """Show every change below a path as it happens, until Ctrl-C."""
@@ -219,7 +226,7 @@ def watch(
         async for response in _stub(channel).WatchParameters(request):
             _print_change(response, as_json=as_json)
 
-    with_channel(target, operation, tls_ca=tls_ca)
+    with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
 
 
 def _print_change(response: "config_service_pb2.WatchParametersResponse", *, as_json: bool) -> None:

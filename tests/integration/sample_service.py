@@ -76,6 +76,9 @@ class SampleServicer(config_service_pb2_grpc.ConfigServiceServicer):
     async def _echo(self, _context: Context) -> config_service_pb2.GetParameterResponse:
         return answer("echo")
 
+    async def _authorization(self, context: Context) -> config_service_pb2.GetParameterResponse:
+        return answer(dict(context.invocation_metadata() or ()).get("authorization", "none"))
+
     async def _context(self, _context: Context) -> config_service_pb2.GetParameterResponse:
         trace = current_trace.get()
         return answer(f"{current_request_id.get()} {trace.trace_id if trace else ''} {remaining_time()}")

@@ -206,6 +206,17 @@ async def test_request_id_trace_and_deadline_are_passed_on(served: Served) -> No
     assert 0 < float(remaining) < 5
 
 
+async def test_token_goes_with_every_call_of_a_channel_that_has_one(served: Served) -> None:
+    """And never further: a service that calls another does not pass on its caller's."""
+    async with open_channel(served.address, token="t0ken") as channel:
+        stub = config_service_pb2_grpc.ConfigServiceStub(channel)
+        assert (await stub.GetParameter(named("authorization"))).parameter.value == "Bearer t0ken"
+        async with serving(servicer=sample(upstream=served.stub)) as front:
+            metadata = (("authorization", "Bearer theirs"),)
+            passed = await front.stub.GetParameter(named("echo/authorization"), metadata=metadata)
+    assert passed.parameter.value == "none"
+
+
 async def test_unary_call_without_deadline_gets_the_default(served: Served) -> None:
     """Nobody waits for ever because somebody forgot."""
     remaining = float((await served.get("context")).split()[2])

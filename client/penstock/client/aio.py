@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -177,7 +177,7 @@ class AsyncConfigClient:
         tell(None if now is None else convert_parameter(now, convert))
         return self._cache.listen(name, on_change)
 
-    async def changes(self, path: str) -> AsyncIterator[ParameterChange]:
+    async def changes(self, path: str) -> AsyncGenerator[ParameterChange, None]:
         """Each change of `path` or below it from the first iteration on, in order.
 
         Raises:

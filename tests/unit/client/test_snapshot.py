@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock.client import RemoteParameter
-from penstock.client.snapshot import Snapshot, SnapshotError, SnapshotFile
+from penstock.client.snapshot import Snapshot, SnapshotError, SnapshotFile, load_or_create_snapshot_key
 
 SNAPSHOT = Snapshot(
     revision=7, parameters=(RemoteParameter(name="/penstock/a", value='{"ü": 1}', version=2, revision=7),)
@@ -82,3 +82,61 @@ def test_failed_write_leaves_the_old_snapshot(tmp_path: Path, monkeypatch: pytes
         file.write(Snapshot(revision=8, parameters=()))
     assert file.read() == SNAPSHOT
     assert [path.name for path in tmp_path.iterdir()] == ["snapshot.json"]
+
+
+SECRET = RemoteParameter(name="/penstock/password", value="s3cret-value", version=3, revision=9, secret=True)
+KEY, OTHER_KEY = b"k" * 32, b"o" * 32
+
+
+def secret_snapshot(path: Path, key: bytes | None) -> SnapshotFile:
+    file = SnapshotFile(path, "/penstock", key=key)
+    file.write(Snapshot(revision=9, parameters=(*SNAPSHOT.parameters, SECRET)))
+    return file
+
+
+def test_secrets_are_in_the_file_as_ciphertext_only(tmp_path: Path) -> None:
+    """And come back with the key."""
+    file = secret_snapshot(tmp_path / "snapshot.json", KEY)
+    assert b"s3cret" not in file.path.read_bytes()
+    found = file.read()
+    assert found is not None
+    assert found.parameters[-1] == SECRET
+
+
+def test_without_a_key_secrets_are_left_out_and_everything_is_read_again(tmp_path: Path) -> None:
+    """Resuming from the revision would never tell of what is missing."""
+    file = secret_snapshot(tmp_path / "snapshot.json", None)
+    assert b"s3cret" not in file.path.read_bytes()
+    assert b"password" not in file.path.read_bytes()
+    assert file.read() == Snapshot(revision=0, parameters=SNAPSHOT.parameters)
+
+
+@pytest.mark.parametrize("key", [None, OTHER_KEY], ids=["no key", "another key"])
+def test_secrets_of_another_key_are_told(tmp_path: Path, key: bytes | None) -> None:
+    path = secret_snapshot(tmp_path / "snapshot.json", KEY).path
+    with pytest.raises(SnapshotError, match="key"):
+        SnapshotFile(path, "/penstock", key=key).read()
+
+
+def test_a_ciphertext_cannot_be_moved_to_another_name(tmp_path: Path) -> None:
+    """Who can write the file must not make the password of one database that of another."""
+    path = secret_snapshot(tmp_path / "snapshot.json", KEY).path
+    path.write_bytes(path.read_bytes().replace(b"/penstock/password", b"/penstock/passw0rd"))
+    with pytest.raises(SnapshotError, match="damaged"):
+        SnapshotFile(path, "/penstock", key=KEY).read()
+
+
+def test_a_key_file_is_made_once_and_is_private(tmp_path: Path) -> None:
+    made = load_or_create_snapshot_key(tmp_path / "key")
+    assert load_or_create_snapshot_key(tmp_path / "key") == made
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(SnapshotError, match="chmod 600"):
+        load_or_create_snapshot_key(tmp_path / "key")
+
+
+def test_a_file_that_is_no_key_is_told(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("password")
+    (tmp_path / "key").chmod(0o600)
+    with pytest.raises(SnapshotError, match="does not hold a key"):
+        load_or_create_snapshot_key(tmp_path / "key")

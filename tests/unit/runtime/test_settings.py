@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field, SecretStr, ValidationError
 
 from services.runtime.settings import (
+    ConfigClientSettings,
     Port,
     ServiceSettings,
     SettingsError,
@@ -221,3 +222,21 @@ def test_insecure_option_allows_plain_text(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SettingsError, match="--insecure"):
         parse_command_line(SampleSettings, prog="sample", description="A sample.", argv=[])
     assert parse_command_line(SampleSettings, prog="sample", description="A sample.", argv=["--insecure"]).insecure
+
+
+class FollowerSettings(ConfigClientSettings):
+    """Of a service that follows parameters."""
+
+    model_config = settings_config("PENSTOCK_FOLLOWER_")
+
+
+def test_token_for_the_config_service_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    """From one of them, and shows in no repr."""
+    (tmp_path / "token").write_text("t0ken\n")
+    assert FollowerSettings().read_config_token() == ""
+    for given in ({"config_token": "t0ken"}, {"config_token_file": tmp_path / "token"}):
+        settings = FollowerSettings.model_validate(given)
+        assert settings.read_config_token() == "t0ken"
+        assert "t0ken" not in repr(settings)
+    with pytest.raises(ValidationError, match="CONFIG_TOKEN or PENSTOCK_FOLLOWER_CONFIG_TOKEN_FILE, not both"):
+        FollowerSettings.model_validate({"config_token": "t0ken", "config_token_file": tmp_path / "token"})
