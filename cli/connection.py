@@ -87,8 +87,9 @@ def with_channel(
     """
     from services.runtime.errors import PenstockError  # noqa: PLC0415 - see the package
 
+    token = token_file.read_text(encoding="ascii").strip() if token_file else ""
     try:
-        return asyncio.run(_run(target, operation, tls_ca, token_file, call_timeout))
+        return asyncio.run(_run(target, operation, tls_ca, token, call_timeout))
     except PenstockError as error:
         fail(error, target)
     except KeyboardInterrupt:
@@ -123,7 +124,7 @@ async def _run(
     target: str,
     operation: Callable[["grpc.aio.Channel"], Awaitable[T]],
     tls_ca: Path | None,
-    token_file: Path | None,
+    token: str,
     call_timeout: float | None,
 ) -> T:
     import grpc  # noqa: PLC0415 - see the package
@@ -131,7 +132,6 @@ async def _run(
     from services.runtime.channel import open_channel  # noqa: PLC0415
     from services.runtime.status import from_rpc_error  # noqa: PLC0415
 
-    token = token_file.read_text(encoding="ascii").strip() if token_file else ""
     async with open_channel(target, tls_ca=tls_ca, token=token, default_timeout=call_timeout) as channel:
         try:
             return await operation(channel)

@@ -135,6 +135,7 @@ def configure_logging(service: str, level: str = "info") -> None:
     )
     # Libraries speak up from warnings on: their info lines tell of single requests.
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("penstock").setLevel(threshold)  # the client that ships with the stubs
 
 
 def mask_secrets(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

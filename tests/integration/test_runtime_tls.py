@@ -122,7 +122,7 @@ async def test_config_service_is_followed_over_tls(module: str, tmp_path: Path) 
     try:
         assert process.stderr
         async with asyncio.timeout(60):  # so that a failure ends
-            while json.loads(await process.stderr.readline())["event"] != "following the config service":
+            while "following" not in json.loads(await process.stderr.readline())["event"]:
                 pass
     finally:
         process.kill()
