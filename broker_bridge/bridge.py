@@ -1,9 +1,10 @@
 """The routes in force: each runs a session with the broker and a pump, and changes when its parameter changes."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -71,12 +72,24 @@ class RouteState:
     stats: RouteStats = field(default_factory=RouteStats)
 
 
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """A subscription and the loop that works on it."""
+
+    session: Session
+    pump: Pump
+
+    def tasks(self) -> Sequence[Coroutine[None, None, None]]:
+        return (self.pump.run(), self.session.run(self.pump))
+
+
 class _Runner:
     """One route by name: what it shall be, and the task that makes it so."""
 
     def __init__(self, name: str, parts: Parts, report: Callable[[], None]) -> None:
         self.state = RouteState(name=name)
-        self.pump: Pump | None = None
+        self._lanes: list[_Lane] = []
+        self._sessions: list[SessionState] = []
         self._parts = parts
         self._report = report
         self._changed = asyncio.Event()
@@ -117,48 +130,79 @@ class _Runner:
 
     async def _serve(self, route: Route) -> None:
         """Runs the route until it shall change."""
-        parts = self._parts
-        session = Session(route, connect=parts.connect, addresses=parts.addresses, report=self._on_session)
-        pump = Pump(
-            route,
-            broker=session,
-            message_filter=parts.message_filter,
-            targets=parts.targets,
-            dedup=parts.dedup(route.name),
-            clock=parts.clock,
-            stats=self.state.stats,
-        )
+        self._lanes = self._open_lanes(route)
+        self._sessions = [SessionState(active=False, detail="connecting")] * len(self._lanes)
         self._set(RouteStatus.CONNECTING, "connecting")
-        self.pump = pump
         changed = asyncio.ensure_future(self._changed.wait())
-        working = [asyncio.ensure_future(pump.run()), asyncio.ensure_future(session.run(pump))]
+        working = [asyncio.ensure_future(task) for lane in self._lanes for task in lane.tasks()]
         try:
             await asyncio.wait([changed, *working], return_when=asyncio.FIRST_COMPLETED)
             if changed.done():
-                await self._finish(pump, session)
+                await asyncio.gather(*(self._finish(lane) for lane in self._lanes))
         finally:
             for task in (changed, *working):
                 task.cancel()
             results = await asyncio.gather(*working, return_exceptions=True)
-            self.pump = None
+            self._lanes = []
         for result in results:
             if isinstance(result, Exception):
                 raise result
 
-    async def _finish(self, pump: Pump, session: Session) -> None:
+    def _open_lanes(self, route: Route) -> "list[_Lane]":
+        """A route without lanes has one, which delivers side by side."""
+        parts = self._parts
+        dedup, delivering = parts.dedup(route.name), set[str]()
+        lanes = []
+        for index in range(route.lanes or 1):
+            session = Session(
+                route, connect=parts.connect, addresses=parts.addresses, report=partial(self._on_session, index)
+            )
+            pump = Pump(
+                route,
+                broker=session,
+                message_filter=parts.message_filter,
+                targets=parts.targets,
+                dedup=dedup,
+                clock=parts.clock,
+                stats=self.state.stats,
+                delivering=delivering,
+            )
+            lanes.append(_Lane(session, pump))
+        return lanes
+
+    async def _finish(self, lane: "_Lane") -> None:
         try:
             async with asyncio.timeout(self._parts.drain_seconds):
-                await pump.drain()
+                await lane.pump.drain()
         except TimeoutError:
             # They are not acknowledged: the broker gives them to the next consumer.
-            self._log.warning("not everything begun was finished in time", in_flight=pump.snapshot().in_flight)
-        await session.close()
+            self._log.warning("not everything begun was finished in time", in_flight=lane.pump.snapshot().in_flight)
+            await lane.pump.abandon()
+        await lane.session.close()
 
-    def _on_session(self, state: SessionState) -> None:
+    def snapshot(self) -> Snapshot:
+        """The counts of the route and what is in flight on all of its lanes."""
+        parts = [lane.pump.snapshot() for lane in self._lanes]
+        return Snapshot(
+            route=self.state.name,
+            stats=self.state.stats,
+            in_flight=sum(part.in_flight for part in parts),
+            oldest_age=max((part.oldest_age for part in parts), default=0.0),
+        )
+
+    def _on_session(self, lane: int, state: SessionState) -> None:
+        """The route flows when every lane does."""
         if state.active:
             self.state.stats.connections += 1
-        self.state.server = state.server
-        self._set(RouteStatus.ACTIVE if state.active else RouteStatus.CONNECTING, state.detail)
+        else:
+            self.state.stats.connections_lost += self._sessions[lane].active
+        self._sessions[lane] = state
+        inactive = next((state for state in self._sessions if not state.active), None)
+        self.state.server = next((state.server for state in self._sessions if state.server), "")
+        if inactive is None:
+            self._set(RouteStatus.ACTIVE, "")
+        else:
+            self._set(RouteStatus.CONNECTING, inactive.detail)
 
     def _set(self, status: RouteStatus, detail: str) -> None:
         self.state.status, self.state.detail = status, detail
@@ -224,12 +268,7 @@ class Bridge:
 
     def snapshots(self) -> list[Snapshot]:
         """The counts of all routes by name."""
-        return [
-            runner.pump.snapshot()
-            if runner.pump
-            else Snapshot(route=name, stats=runner.state.stats, in_flight=0, oldest_age=0.0)
-            for name, runner in sorted(self._runners.items())
-        ]
+        return [runner.snapshot() for _, runner in sorted(self._runners.items())]
 
     def _tell(self) -> None:
         states = self.states()

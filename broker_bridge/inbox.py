@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from broker_bridge.routes import Batch
 from broker_bridge.settlement import Entry
@@ -11,7 +11,10 @@ _BUSY_WINDOW_SECONDS = 0.005
 
 
 class Inbox:
-    """Filled on the event loop; several workers may take. Its bound is the prefetch that the broker keeps to."""
+    """Filled on the event loop; several workers may take. Its bound is the prefetch that the broker keeps to.
+
+    For a lane: `block` lets nothing out until what was taken and failed is `put_back`, in front of everything else.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
@@ -21,6 +24,7 @@ class Inbox:
         # One worker at a time gathers, so that messages that come one by one still make full batches.
         self._turn = asyncio.Lock()
         self._closed = False
+        self._blocked = False
         self._working = 0
 
     def put(self, entries: Iterable[Entry]) -> None:
@@ -32,8 +36,18 @@ class Inbox:
         if len(self._waiting) >= self._batch.max_messages:
             self._enough.set()
 
+    def block(self) -> None:
+        self._blocked = True
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        if entries and not self._closed:
+            self._blocked = False
+            self._waiting.extendleft(reversed(entries))
+            self._something.set()
+
     def clear(self) -> None:
         self._waiting.clear()
+        self._blocked = False
 
     def close(self) -> None:
         """Nothing more comes out: what waits is dropped, what is put later too."""
@@ -50,7 +64,7 @@ class Inbox:
         full, which makes them cheap, while a single message is not delayed. Say `finished` after each batch.
         """
         async with self._turn:
-            while not self._waiting:
+            while not self._waiting or self._blocked:
                 self._something.clear()
                 await self._something.wait()
             window = max(self._batch.window, _BUSY_WINDOW_SECONDS if self._working else 0.0)

@@ -35,11 +35,15 @@ from broker_bridge.way_back import Broker
 _RENEW_SECONDS = 5.0
 _FILTER_PAUSE_SECONDS = 1.0
 _FAULT_PAUSE_SECONDS = 1.0
+_ELSEWHERE_PAUSE_SECONDS = 0.05
 _EARLY_MILLISECONDS = 50
 
 
 class Pump:
-    """Delivers the messages of one route. Its methods are called on the event loop."""
+    """Delivers the messages of one route, or of a lane of it. Its methods are called on the event loop.
+
+    `delivering` holds the keys being delivered now; the lanes of a route share it.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Pump:
         dedup: Dedup,
         clock: Clock,
         stats: RouteStats | None = None,
+        delivering: set[str] | None = None,
     ) -> None:
         self.route = route
         self.stats = stats or RouteStats()
@@ -62,7 +67,9 @@ class Pump:
         self._ledger = Ledger()
         self._acks = Acknowledger(self._ledger, broker.acknowledge, clock.monotonic)
         self._inbox = Inbox(route.batch)
-        self._waiting = RetryQueue(self._inbox.put, clock.monotonic)
+        self._waiting = RetryQueue(self._inbox.put_back if route.lanes else self._inbox.put, clock.monotonic)
+        # After a reconnection a message may come by another lane while the first one still delivers it.
+        self._delivering = set() if delivering is None else delivering
         self._failures = Failures(
             route, broker=broker, dedup=dedup, ledger=self._ledger, clock=clock, stats=self.stats, hold=self._hold
         )
@@ -90,7 +97,8 @@ class Pump:
             if entry is None:
                 continue
             self._failures.recall(entry, waited)
-            if waited and waited.due - wall > _EARLY_MILLISECONDS:  # a broker without a scheduler sends it at once
+            # A broker without a scheduler sends a delayed copy at once.
+            if waited and not self.route.lanes and waited.due - wall > _EARLY_MILLISECONDS:
                 self._hold([entry], (waited.due - wall) / 1000)
             else:
                 entries.append(entry)
@@ -130,9 +138,17 @@ class Pump:
             self._quiet.clear()
             await self._quiet.wait()
 
+    async def abandon(self) -> None:
+        """What is being delivered will not be waited for: that is no fault of the messages."""
+        keys = [entry.key for entry in self._ledger.dispatching()]
+        if keys:
+            await self._dedup.excuse(keys, ErrorClass.UNAVAILABLE)
+
     async def _work(self) -> None:
         while True:
-            entries = await self._inbox.take()
+            entries = self._not_delivered_elsewhere(await self._inbox.take())
+            keys = [entry.key for entry in entries]
+            self._delivering.update(keys)
             for entry in entries:
                 self._ledger.dispatch(entry)
             try:
@@ -140,8 +156,15 @@ class Pump:
             except Exception:  # noqa: BLE001 - a fault of ours must neither lose a message nor stop the route
                 self._log.exception("delivering a batch failed", messages=[entry.message.id for entry in entries])
                 self._hold([entry for entry in entries if entry.state is State.DISPATCHING], _FAULT_PAUSE_SECONDS)
+            self._delivering.difference_update(keys)
             self._inbox.finished()
             self._tell_quiet()
+
+    def _not_delivered_elsewhere(self, entries: Sequence[Entry]) -> list[Entry]:
+        elsewhere = [entry for entry in entries if entry.key in self._delivering]
+        if elsewhere:
+            self._hold(elsewhere, _ELSEWHERE_PAUSE_SECONDS)
+        return [entry for entry in entries if entry not in elsewhere] if elsewhere else list(entries)
 
     async def _renew(self) -> None:
         while True:
@@ -244,7 +267,10 @@ class Pump:
 
     def _hold(self, entries: Sequence[Entry], seconds: float) -> None:
         """Tries the messages again later; they stay unacknowledged. Those of a lost connection come by themselves."""
-        self._waiting.put([entry for entry in entries if self._ledger.wait(entry)], seconds)
+        held = [entry for entry in entries if self._ledger.wait(entry)]
+        if held and self.route.lanes:
+            self._inbox.block()
+        self._waiting.put(held, seconds)
 
     def _tell_quiet(self) -> None:
         if self._ledger.idle():

@@ -30,6 +30,7 @@ _KIBIBYTE = 1024
 _DEFAULT_BATCH_MESSAGES = 100
 _MAX_BATCH_BYTES = 6_000_000
 _MAX_WINDOW_SECONDS = 300
+_MAX_LANES = 64
 _DEFAULT_BATCH_BYTES = 4 * _KIBIBYTE * _KIBIBYTE
 _ATTRIBUTE_KINDS = {
     message_pb2.ATTRIBUTE_TYPE_STRING: AttributeKind.STRING,
@@ -50,7 +51,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A valid route. `version` is that of its parameter. Either `filter_topic` or `targets` is set."""
+    """A valid route. `version` is that of its parameter. Either `filter_topic` or `targets` is set.
+
+    With `lanes` each of so many subscriptions delivers one message after the other; without, order is not kept.
+    """
 
     name: str
     source: str
@@ -67,6 +71,7 @@ class Route:
     paused: bool = False
     group_property: str = ""
     accept_empty: bool = False
+    lanes: int = 0
     version: int = 0
 
     @property
@@ -189,9 +194,12 @@ def _check_numbers(document: route_pb2.Route, require: Callable[[object, str, st
     for path, value, highest in (
         ("concurrency", document.concurrency, 256),
         ("prefetch", document.prefetch, 10_000),
+        ("lanes", document.lanes, _MAX_LANES),
         ("batch.max_messages", document.batch.max_messages, 1000),
     ):
         require(0 <= value <= highest, path, f"{value} is not between 1 and {highest} (0 means the default)")
+    for path, value in (("concurrency", document.concurrency), ("batch.max_messages", document.batch.max_messages)):
+        require(not document.lanes or value <= 1, path, f"{value} would deliver messages of a lane side by side")
     size = document.batch.max_bytes
     require(
         size == 0 or _KIBIBYTE <= size <= _MAX_BATCH_BYTES, "batch.max_bytes", f"{size} is not between 1024 and 6000000"
@@ -229,12 +237,13 @@ def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...]
         body_format=document.body_format or route_pb2.BODY_FORMAT_AUTO,
         protobuf_type=document.protobuf_type,
         batch=Batch(
-            max_messages=batch.max_messages or _DEFAULT_BATCH_MESSAGES,
+            max_messages=1 if document.lanes else batch.max_messages or _DEFAULT_BATCH_MESSAGES,
             max_bytes=batch.max_bytes or _DEFAULT_BATCH_BYTES,
             window=seconds(batch.window),
         ),
         retry=retry_policy(document.retry),
-        concurrency=document.concurrency or 4,
+        concurrency=1 if document.lanes else document.concurrency or 4,
+        lanes=document.lanes,
         prefetch=document.prefetch or 1000,
         paused=document.paused,
         group_property=document.group_property,

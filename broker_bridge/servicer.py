@@ -53,7 +53,7 @@ class BridgeServicer(bridge_service_pb2_grpc.BridgeServiceServicer):
             routes=[_stats(snapshot) for snapshot in snapshots],
             broker=next((state.server for state in states if state.server), ""),
             dedup_available=self._is_healthy("dedup"),
-            reconnects=sum(max(state.stats.connections - 1, 0) for state in states),
+            reconnects=sum(state.stats.connections_lost for state in states),
         )
 
     async def ListDeadLetters(  # noqa: N802

@@ -21,6 +21,7 @@ class RouteStats:
     dropped_acks: int = 0
     """ACKs not sent because their connection was gone: those messages come again."""
     connections: int = 0
+    connections_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from broker_bridge.filtering import (
 from broker_bridge.parcel import Parcel
 from broker_bridge.pump import Pump
 from broker_bridge.retry_policy import ClassPolicy, RetryStrategy
-from broker_bridge.routes import Route
+from broker_bridge.routes import Batch, Route
 from broker_bridge.settlement import AckBatch, Entry
 from broker_bridge.targets import (
     ACCEPTED,
@@ -254,6 +254,60 @@ async def test_each_class_has_its_own_waits() -> None:
             assert len(rig.targets[TARGET].batches) == number
             rig.pass_time(0.1)
         await rig.settled(1)
+
+
+LANE = route(
+    lanes=2,
+    concurrency=1,
+    batch=Batch(max_messages=1),
+    retry=retry(backoff=Backoff(initial=4.0, maximum=8.0, jitter=0.0)),
+)
+
+
+async def test_a_lane_keeps_the_order_of_its_messages_over_failures() -> None:
+    """What failed is tried again before anything else is delivered; what is given up makes way."""
+    outcomes: dict[str, list[Outcome]] = {"ID:test-2": [REFUSED], "ID:test-3": [REFUSED] * 3}
+
+    def decide(item: Parcel) -> Outcome:
+        left = outcomes.get(item.message.id)
+        return left.pop() if left else ACCEPTED
+
+    async with running(LANE, decide=decide) as rig:
+        rig.receive(1, 2, 3, 4)
+        for number in (1, 2, 3):
+            await rig.until(lambda number=number: rig.pump.stats.retried == number)  # type: ignore[misc]
+            for _ in range(50):
+                await asyncio.sleep(0)
+            rig.pass_time(8.0)
+        await rig.settled(4)
+        tried = [batch[0].message.id[-1] for batch in rig.targets[TARGET].batches]
+        assert tried == ["1", "2", "2", "3", "3", "3", "4"]
+        assert [dead.id for dead, _ in rig.broker.dead] == ["ID:test-3"]
+
+
+async def test_a_lane_whose_connection_is_lost_begins_anew() -> None:
+    """What it waited with comes again, in order."""
+    outcomes: list[Outcome] = [REFUSED]
+    async with running(LANE, decide=lambda _item: outcomes.pop() if outcomes else ACCEPTED) as rig:
+        rig.receive(1, 2)
+        await rig.until(lambda: rig.pump.stats.retried == 1)
+        rig.pump.opened()
+        rig.receive(1, 2)
+        await rig.settled(2)
+        assert [item.message.id for item in rig.targets[TARGET].delivered] == ["ID:test-1", "ID:test-2"]
+
+
+async def test_a_message_another_lane_still_delivers_waits() -> None:
+    """As after a reconnection that gave its group to this lane; it is not delivered side by side."""
+    async with running(LANE) as rig:
+        rig.pump._delivering.add(message(1).key)
+        rig.receive(1, 2)
+        await rig.until(lambda: bool(rig.pump._waiting._heap))
+        assert rig.targets[TARGET].batches == []
+        rig.pump._delivering.clear()
+        rig.pass_time(1.0)
+        await rig.settled(2)
+        assert [item.message.id for item in rig.targets[TARGET].delivered] == ["ID:test-1", "ID:test-2"]
 
 
 SCHEDULED = route(retry=retry(strategy=RetryStrategy.SCHEDULED, backoff=Backoff(initial=4.0, maximum=8.0, jitter=0.0)))
