@@ -1,4 +1,4 @@
-"""The bridge: from the queues of ActiveMQ to gRPC services, AWS Lambda and Amazon SQS, at least once.
+"""The bridge: from the queues of ActiveMQ to gRPC services, AWS, HTTP endpoints and other queues, at least once.
 
 Read the domain first: `message` (what arrives), `routes` (where it comes from and goes to), `targets` (the port it
 leaves by), `settlement` (when it may be acknowledged), `dedup` (whether it was delivered before), `dead_letters` (how

@@ -1,4 +1,4 @@
-"""`python -m broker_bridge`: the bridge from ActiveMQ to gRPC services, Lambda and SQS."""
+"""`python -m broker_bridge`: the bridge from ActiveMQ to gRPC services, AWS, HTTP endpoints and other queues."""
 
 import sys
 from functools import partial
@@ -45,5 +45,5 @@ async def main(settings: BridgeSettings) -> None:
 
 
 if __name__ == "__main__":
-    description = "From ActiveMQ to gRPC services, AWS Lambda and SQS."
+    description = "From ActiveMQ to gRPC services, AWS Lambda, SQS, SNS and Kinesis, HTTP endpoints and other queues."
     sys.exit(run(main, BridgeSettings, prog="python -m broker_bridge", description=description))

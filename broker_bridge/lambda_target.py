@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from broker_bridge.amazon_mq_event import amazon_mq_event, simple_event, to_json
+from broker_bridge.aws_answers import call_failed
 from broker_bridge.parcel import Parcel
 from broker_bridge.targets import ACCEPTED, ErrorClass, LambdaTarget, Origin, Outcome, Rejected, Retry
 from broker_bridge.trace import client_context
@@ -17,12 +18,8 @@ MAX_EVENT_BYTES = 6_000_000
 """Payload of a synchronous invocation, kept a little below Lambda's 6 MB."""
 MAX_ASYNCHRONOUS_EVENT_BYTES = 1_000_000
 """Payload of an asynchronous invocation."""
-_THROTTLES = frozenset(
-    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "EC2ThrottledException"}
-)
 _TOO_LARGE = frozenset({"RequestTooLargeException", "RequestEntityTooLargeException"})
-_MALFORMED = frozenset({"InvalidRequestContentException", "UnsupportedMediaTypeException"})
-_SERVER_ERROR = 500
+_POISON = _TOO_LARGE | {"InvalidRequestContentException", "UnsupportedMediaTypeException"}
 _SHOWN_CHARACTERS = 500
 
 
@@ -30,8 +27,8 @@ class LambdaDelivery:
     """A `broker_bridge.targets.Target`.
 
     A batch is one invocation, or several when it would be larger than Lambda takes; the simple event is one per
-    message. A synchronous function decides by returning or failing; the answer of an asynchronous one only means
-    "queued by Lambda".
+    message. A synchronous function decides by returning or failing, or message by message with `batchItemFailures`; the
+    answer of an asynchronous one only means "queued by Lambda".
     """
 
     def __init__(
@@ -45,9 +42,10 @@ class LambdaDelivery:
 
     async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:  # noqa: ARG002
         if self._spec.simple:
-            return await asyncio.gather(*(self._invoke([parcel], to_json(simple_event(parcel))) for parcel in parcels))
-        answers = await asyncio.gather(*(self._deliver_part(part) for part in self._parts(parcels)))
-        return [outcome for outcomes in answers for outcome in outcomes]
+            invocations = [self._invoke([parcel], to_json(simple_event(parcel))) for parcel in parcels]
+        else:
+            invocations = [self._invoke(part, self._event(part)) for part in self._parts(parcels)]
+        return [outcome for outcomes in await asyncio.gather(*invocations) for outcome in outcomes]
 
     def _parts(self, parcels: Sequence[Parcel]) -> list[list[Parcel]]:
         """The batch cut so that each event is surely small enough; base64 makes four bytes of three."""
@@ -62,16 +60,15 @@ class LambdaDelivery:
             room -= size
         return parts
 
-    async def _deliver_part(self, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
-        payload = to_json(amazon_mq_event(parcels, event_source_arn=self._arn))
-        return [await self._invoke(parcels, payload)] * len(parcels)
+    def _event(self, parcels: Sequence[Parcel]) -> bytes:
+        return to_json(amazon_mq_event(parcels, event_source_arn=self._arn))
 
-    async def _invoke(self, parcels: Sequence[Parcel], payload: bytes) -> Outcome:
-        """The outcome that all messages of an invocation share."""
+    async def _invoke(self, parcels: Sequence[Parcel], payload: bytes) -> Sequence[Outcome]:
+        """The outcomes of the messages of one invocation."""
         shared = len(parcels) > 1
         if len(payload) > self._limit:
             reason = f"the event has {len(payload)} bytes; Lambda takes {self._limit}"
-            return _too_large(reason, shared=shared)
+            return [_too_large(reason, shared=shared)] * len(parcels)
         # API_Invoke: the client context reaches synchronously invoked functions only.
         how = (
             {"InvocationType": "Event"}
@@ -82,11 +79,11 @@ class LambdaDelivery:
             response = await self._calls.run(
                 _invoked, self._client, FunctionName=self._spec.function_name, Payload=payload, **how
             )
-        except ClientError as error:
-            return _refusal(error, shared=shared)
-        except BotoCoreError as error:
-            return Retry(reason=f"Lambda does not answer: {error}", error_class=ErrorClass.UNAVAILABLE)
-        return _answer(response)
+        except (ClientError, BotoCoreError) as error:
+            return [call_failed("Lambda", error, shared=shared, poison=_POISON)] * len(parcels)
+        if self._spec.asynchronous:
+            return [ACCEPTED] * len(parcels)
+        return _answer(response, parcels)
 
     async def close(self) -> None:
         """Nothing to do: the client is shared."""
@@ -98,10 +95,49 @@ def _invoked(client: Callable[[], Any], **arguments: object) -> Mapping[str, Any
     return {"function_error": response.get("FunctionError"), "payload": response["Payload"].read()}
 
 
-def _answer(response: Mapping[str, Any]) -> Outcome:
-    if not response["function_error"]:
-        return ACCEPTED
-    return Retry(reason=f"the function failed: {_error_text(response['payload'])}", error_class=ErrorClass.REFUSED)
+def _answer(response: Mapping[str, Any], parcels: Sequence[Parcel]) -> Sequence[Outcome]:
+    """What a function that ran says of each message."""
+    if response["function_error"]:
+        return _all_failed(f"the function failed: {_error_text(response['payload'])}", parcels)
+    try:
+        failed = failed_items(response["payload"])
+    except ValueError as error:
+        return _all_failed(str(error), parcels)
+    if unknown := failed - {parcel.message.id for parcel in parcels}:
+        return _all_failed(f"batchItemFailures names {min(unknown)!r}, which is not in the batch", parcels)
+    one = Retry(reason="the function named it in batchItemFailures", error_class=ErrorClass.REFUSED)
+    return [one if parcel.message.id in failed else ACCEPTED for parcel in parcels]
+
+
+def _all_failed(reason: str, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
+    return [Retry(reason=reason[:_SHOWN_CHARACTERS], error_class=ErrorClass.REFUSED)] * len(parcels)
+
+
+def failed_items(payload: bytes) -> set[str]:
+    """The message ids that a function's answer names as failed.
+
+    The form is that of Lambda's other event source mappings, `{"batchItemFailures": [{"itemIdentifier": id}]}`, with
+    the id that the event calls `messageID`; any other answer, and none, means success.
+
+    Raises:
+        ValueError: there is such a list and it cannot be read; as at AWS the whole batch then failed.
+    """
+    try:
+        answer = json.loads(payload or b"null")
+    except (ValueError, RecursionError):
+        return set()
+    failures = answer.get("batchItemFailures") if isinstance(answer, dict) else None
+    if failures is None:
+        return set()
+    if not isinstance(failures, list):
+        raise ValueError("batchItemFailures is not a list")  # noqa: TRY004 - of what was read, not of our code
+    found: set[str] = set()
+    for failure in failures:
+        identifier = failure.get("itemIdentifier") if isinstance(failure, dict) else None
+        if not isinstance(identifier, str) or not identifier:
+            raise ValueError("an entry of batchItemFailures has no itemIdentifier")
+        found.add(identifier)
+    return found
 
 
 def _error_text(payload: bytes) -> str:
@@ -112,23 +148,6 @@ def _error_text(payload: bytes) -> str:
     except (ValueError, AttributeError):
         text = payload.decode(errors="replace")
     return text[:_SHOWN_CHARACTERS]
-
-
-def _refusal(error: ClientError, *, shared: bool) -> Outcome:
-    """What an error answer of the Lambda API means, as opposed to one of the function."""
-    detail = error.response.get("Error", {})
-    code = detail.get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    reason = f"Lambda answered {code}: {detail.get('Message', '')}"[:_SHOWN_CHARACTERS]
-    if code in _THROTTLES:
-        return Retry(reason=reason, error_class=ErrorClass.THROTTLED)
-    if code in _TOO_LARGE:
-        return _too_large(reason, shared=shared)
-    if code in _MALFORMED and not shared:
-        return Rejected(reason=reason)
-    if status >= _SERVER_ERROR:
-        return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE)
-    return Retry(reason=reason, error_class=ErrorClass.REFUSED)
 
 
 def _too_large(reason: str, *, shared: bool) -> Outcome:

@@ -7,48 +7,89 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import urllib3
+
 from broker_bridge.activemq import ActiveMq
 from broker_bridge.bridge import Parts
 from broker_bridge.clock import Clock
 from broker_bridge.dedup import GuardedDedup
 from broker_bridge.filtering_client import GrpcFilter
 from broker_bridge.grpc_target import GrpcDelivery
+from broker_bridge.http_target import HttpDelivery
+from broker_bridge.kinesis_target import KinesisDelivery
 from broker_bridge.lambda_target import LambdaDelivery
+from broker_bridge.queue_target import QueueDelivery
 from broker_bridge.redis_store import RedisStore
+from broker_bridge.sender import Sender
 from broker_bridge.settings import BridgeSettings
+from broker_bridge.sns_target import SnsDelivery
 from broker_bridge.sqs_target import SqsDelivery
-from broker_bridge.targets import GrpcTarget, LambdaTarget, Target, Targets, TargetSpec
+from broker_bridge.targets import (
+    GrpcTarget,
+    HttpTarget,
+    KinesisTarget,
+    LambdaTarget,
+    QueueTarget,
+    SnsTarget,
+    SqsTarget,
+    Target,
+    Targets,
+    TargetSpec,
+)
 from services.runtime.aws import BlockingCalls, aws_client
 from services.runtime.channel import open_channel
 from services.runtime.health import HealthBoard
 
 
 class TargetOpener:
-    """Opens a target on each call; the AWS ones share a client per service and a pool of threads."""
+    """Opens a target on each call. Those of a kind share what costs: AWS clients, threads, HTTP connections."""
 
-    def __init__(self, settings: BridgeSettings, calls: BlockingCalls) -> None:
+    def __init__(self, settings: BridgeSettings, sender: Sender) -> None:
         self._settings = settings
-        self._calls = calls
-        lambda_url = settings.lambda_endpoint_url or settings.aws_endpoint_url
-        self._lambda = _Once(lambda: self._client("lambda", lambda_url, settings.lambda_timeout_seconds))
-        self._sqs = _Once(lambda: self._client("sqs", settings.aws_endpoint_url, settings.delivery_timeout_seconds))
+        self._sender = sender
+        self._aws_calls = BlockingCalls(settings.aws_threads, "aws")
+        self._http_calls = BlockingCalls(settings.http_threads, "http")
+        ca = str(settings.http_tls_ca) if settings.http_tls_ca else None
+        self._pool = urllib3.PoolManager(maxsize=settings.http_threads, ca_certs=ca)
+        timeout = settings.delivery_timeout_seconds
+        self._lambda = self._client(
+            "lambda", settings.lambda_timeout_seconds, settings.lambda_endpoint_url or settings.aws_endpoint_url
+        )
+        self._sqs = self._client("sqs", timeout, settings.aws_endpoint_url)
+        self._sns = self._client("sns", timeout, settings.aws_endpoint_url)
+        self._kinesis = self._client("kinesis", timeout, settings.aws_endpoint_url)
 
-    def __call__(self, spec: TargetSpec) -> Target:
-        if isinstance(spec, GrpcTarget):
-            return GrpcDelivery(open_channel(spec.address), timeout=self._settings.delivery_timeout_seconds)
-        if isinstance(spec, LambdaTarget):
-            arn = self._settings.event_source_arn
-            return LambdaDelivery(spec, client=self._lambda, calls=self._calls, event_source_arn=arn)
-        return SqsDelivery(spec, client=self._sqs, calls=self._calls)
+    def __call__(self, spec: TargetSpec) -> Target:  # noqa: PLR0911 - one line per kind
+        settings, calls = self._settings, self._aws_calls
+        match spec:
+            case GrpcTarget():
+                return GrpcDelivery(open_channel(spec.address), timeout=settings.delivery_timeout_seconds)
+            case LambdaTarget():
+                arn = settings.event_source_arn
+                return LambdaDelivery(spec, client=self._lambda, calls=calls, event_source_arn=arn)
+            case SqsTarget():
+                return SqsDelivery(spec, client=self._sqs, calls=calls)
+            case SnsTarget():
+                return SnsDelivery(spec, client=self._sns, calls=calls)
+            case KinesisTarget():
+                return KinesisDelivery(spec, client=self._kinesis, calls=calls)
+            case QueueTarget():
+                return QueueDelivery(spec, self._sender)
+            case HttpTarget():
+                timeout = settings.delivery_timeout_seconds
+                return HttpDelivery(spec, pool=self._pool, calls=self._http_calls, timeout=timeout, now=time.time)
 
-    def _client(self, service: str, endpoint_url: str | None, read_timeout: float) -> Any:
-        return aws_client(
-            service,
-            region=self._settings.aws_region,
-            endpoint_url=endpoint_url,
-            read_timeout=read_timeout,
-            max_attempts=1,  # the route decides when to try again
-            connections=self._settings.aws_threads,
+    def _client(self, service: str, read_timeout: float, endpoint_url: str | None) -> "_Once":
+        settings = self._settings
+        return _Once(
+            lambda: aws_client(
+                service,
+                region=settings.aws_region,
+                endpoint_url=endpoint_url,
+                read_timeout=read_timeout,
+                max_attempts=1,  # the route decides when to try again
+                connections=settings.aws_threads,
+            )
         )
 
 
@@ -70,8 +111,9 @@ class _Once:
 @asynccontextmanager
 async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIterator[Parts]:
     """The adapters of a bridge, closed in the end; `health` hears of `filtering` and `dedup`."""
-    calls = BlockingCalls(settings.aws_threads, "aws")
-    targets = Targets(TargetOpener(settings, calls))
+    connect = ActiveMq(settings.login(), answer_seconds=settings.broker_answer_seconds)
+    sender = Sender(connect, settings.addresses())
+    targets = Targets(TargetOpener(settings, sender))
     store = RedisStore(
         settings.redis_url.get_secret_value(),
         owner=settings.owner(),
@@ -80,12 +122,13 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
     )
     async with AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
+        closing.push_async_callback(sender.close)
         closing.push_async_callback(targets.close)
         filtering = await closing.enter_async_context(
             open_channel(settings.filtering_target, tls_ca=settings.filtering_tls_ca)
         )
         yield Parts(
-            connect=ActiveMq(settings.login(), answer_seconds=settings.broker_answer_seconds),
+            connect=connect,
             addresses=settings.addresses(),
             message_filter=GrpcFilter(filtering, report=lambda why: health.set("filtering", True, why)),
             targets=targets,

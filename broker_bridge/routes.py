@@ -113,6 +113,8 @@ def parse_route(name: str, value: str, *, version: int = 0) -> Route:
         except TargetError as error:
             if path not in {fault.field for fault in unreadable}:
                 faults.append(_fault(f"{path}.{error.field}" if error.field else path, str(error)))
+        if target.queue.destination and target.queue.destination == document.source:
+            faults.append(_fault(f"{path}.queue.destination", "is the source: copies would come back without end"))
     if faults:
         raise InvalidRouteError(name, faults)
     return _route(name, document, tuple(targets), version)

@@ -55,18 +55,24 @@ class BridgeSettings(ConfigClientSettings):
         default=None,
         description="File of the last known good routes, for a start without the config service; unset: none.",
     )
-    delivery_timeout_seconds: float = Field(default=30.0, gt=0, description="Longest gRPC delivery.")
+    delivery_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Longest delivery to a gRPC service, an HTTP endpoint, SQS, SNS or Kinesis."
+    )
     lambda_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
         description="Longest wait for a function's answer; set it above the functions' own time-out.",
     )
-    aws_region: str = Field(default="us-east-1", min_length=1, description="AWS region of Lambda and SQS.")
+    aws_region: str = Field(default="us-east-1", min_length=1, description="AWS region of Lambda, SQS, SNS, Kinesis.")
     aws_endpoint_url: Url | None = Field(
         default=None, description="Where to call AWS APIs instead of AWS: an emulator."
     )
     lambda_endpoint_url: Url | None = Field(default=None, description="The same for Lambda alone.")
     aws_threads: int = Field(default=32, ge=1, le=256, description="AWS calls in progress at the same time.")
+    http_threads: int = Field(default=32, ge=1, le=256, description="HTTP requests in progress at the same time.")
+    http_tls_ca: FilePath | None = Field(
+        default=None, description="PEM authorities of HTTPS endpoints; without it those of the machine."
+    )
     event_source_arn: str = Field(
         default="arn:aws:mq:us-east-1:123456789012:broker:penstock:b-penstock",
         pattern="^arn:",

@@ -1,14 +1,15 @@
-"""What every target does, with the real place behind it."""
+"""What every target does, with the real place behind it and in its troubles."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from broker_bridge.parcel import Parcel
-from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Origin, Rejected, Retry, Target
+from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Origin, Outcome, Rejected, Retry, Target
 from tests.unit.broker_bridge.builders import parcel
 
 ORIGIN = Origin(route="contract", subscription="Topic/sub")
 REFUSED = (ErrorClass.REFUSED, ErrorClass.POISON)
+FAILING = "fail once"
 
 
 class DeliveryTargetContract(ABC):
@@ -21,6 +22,10 @@ class DeliveryTargetContract(ABC):
     @abstractmethod
     async def target_without_place(self) -> Target:
         """A target that nobody answers for."""
+
+    @abstractmethod
+    async def silent_target(self) -> Target:
+        """A target whose place takes calls and never answers, with a time-out of less than a second."""
 
     @abstractmethod
     async def arrived(self) -> Sequence[str]:
@@ -72,7 +77,45 @@ class DeliveryTargetContract(ABC):
     async def test_a_place_that_is_away_is_told_apart_from_one_that_refuses(self) -> None:
         """Every message may be tried again."""
         target = await self.target_without_place()
-        outcomes = await target.deliver([parcel(1), parcel(2)], ORIGIN)
-        assert [type(outcome) for outcome in outcomes] == [Retry, Retry]
-        assert {outcome.error_class for outcome in outcomes if isinstance(outcome, Retry)} == {ErrorClass.UNAVAILABLE}
+        assert_all_wait(await target.deliver([parcel(1), parcel(2)], ORIGIN), ErrorClass.UNAVAILABLE)
         assert await self.arrived() == []
+
+    async def test_a_place_that_does_not_answer_is_given_up_after_the_time_out(self) -> None:
+        """It counts as away; that the delivery ends at all is what is shown."""
+        target = await self.silent_target()
+        assert_all_wait(await target.deliver([parcel(1), parcel(2)], ORIGIN), ErrorClass.UNAVAILABLE)
+
+
+class ThrottlingTargetContract(DeliveryTargetContract):
+    """Of places that may ask for less, and that may take a part of what they are handed."""
+
+    @abstractmethod
+    async def throttled_target(self) -> Target:
+        """A target whose place asks for less at every call."""
+
+    @abstractmethod
+    async def partly_failing_target(self) -> Target:
+        """A target whose place fails each message with the text `FAILING` once, without the others beside it."""
+
+    async def test_a_throttle_is_told_apart_from_a_failure(self) -> None:
+        """Every message may be tried again, none has arrived."""
+        target = await self.throttled_target()
+        assert_all_wait(await target.deliver([parcel(1), parcel(2)], ORIGIN), ErrorClass.THROTTLED)
+        assert await self.arrived() == []
+
+    async def test_of_a_batch_that_fails_in_part_only_the_failed_messages_are_sent_again(self) -> None:
+        """In the end each has arrived exactly once."""
+        target = await self.partly_failing_target()
+        parcels = [parcel(1), parcel(2, text=FAILING), parcel(3), parcel(4, text=FAILING)]
+        outcomes = await target.deliver(parcels, ORIGIN)
+        assert [isinstance(outcome, Accepted) for outcome in outcomes] == [True, False, True, False]
+        assert all(isinstance(outcome, Retry) and outcome.reason for outcome in outcomes[1::2])
+        failed = parcels[1::2]
+        assert list(await target.deliver(failed, ORIGIN)) == [ACCEPTED] * 2
+        assert sorted(await self.arrived()) == sorted(item.message.id for item in parcels)
+
+
+def assert_all_wait(outcomes: Sequence[Outcome], error_class: ErrorClass) -> None:
+    """All may be tried again, for the same kind of reason."""
+    assert [type(outcome) for outcome in outcomes] == [Retry] * len(outcomes)
+    assert {outcome.error_class for outcome in outcomes if isinstance(outcome, Retry)} == {error_class}

@@ -17,6 +17,18 @@ from deploy.local.stack import EmbeddedStack
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import valkey_part
 from tests.integration.parts import RunningPart
+from tests.integration.target_places import (  # noqa: F401 - fixtures of the places that targets deliver to
+    aws_login,
+    calls,
+    emulator,
+    endpoint,
+    faulty_aws,
+    http_endpoint,
+    kinesis_stream,
+    service,
+    sns_topic,
+    sqs_queue,
+)
 
 
 @asynccontextmanager

@@ -1,202 +1,29 @@
-"""The targets of the bridge with their real places: a gRPC server, Lambda's Invoke API, SQS."""
+"""What the targets of the bridge hand to their places: a gRPC server, Lambda, SQS, SNS, Kinesis, HTTP, a queue."""
 
 import asyncio
 import base64
-import json
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from penstock.delivery.v1 import delivery_service_pb2
 
-from broker_bridge.grpc_target import GrpcDelivery
-from broker_bridge.lambda_target import LambdaDelivery
-from broker_bridge.parcel import Parcel
 from broker_bridge.sqs_target import SqsDelivery
 from broker_bridge.targets import (
     ACCEPTED,
     Accepted,
     ErrorClass,
-    LambdaTarget,
     Rejected,
     Reply,
     Retry,
     SqsTarget,
-    Target,
 )
 from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint
-from deploy.local.lambda_endpoint.function import FunctionSpec
-from deploy.local.ports import free_port_numbers
-from services.runtime.aws import BlockingCalls, aws_client
-from services.runtime.channel import open_channel
+from services.runtime.aws import BlockingCalls
 from services.runtime.errors import InternalError, InvalidArgumentError, ResourceExhaustedError
-from tests.contracts.delivery_target import ORIGIN, DeliveryTargetContract
+from tests.contracts.delivery_target import ORIGIN
 from tests.integration.bridge_harness import RecordingService, accepted, eventually, rejected, retry
-from tests.integration.parts import RunningPart
+from tests.integration.target_places import ARN, client, grpc_delivery, invocations, lambda_delivery, sqs_messages
 from tests.unit.broker_bridge.builders import number, parcel, string
-
-FUNCTIONS = Path(__file__).parent / "bridge_functions"
-ARN = "arn:aws:mq:us-east-1:123456789012:broker:test:b-1"
-
-
-@pytest.fixture
-def aws_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The login of the emulator, where boto3 looks for it."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-
-
-def client(service: str, address: str) -> Callable[[], Any]:
-    made = aws_client(service, region="us-east-1", endpoint_url=f"http://{address}", max_attempts=1)
-    return lambda: made
-
-
-@pytest.fixture
-def calls() -> BlockingCalls:
-    return BlockingCalls(8, "aws-test")
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    recording.decide = lambda message: rejected("no") if message.text == "refuse" else accepted()
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-def grpc_delivery(address: str) -> GrpcDelivery:
-    return GrpcDelivery(open_channel(address), timeout=5.0)
-
-
-class TestGrpcDelivery(DeliveryTargetContract):
-    """A service that implements DeliveryService."""
-
-    @pytest.fixture(autouse=True)
-    def _place(self, service: RecordingService) -> None:
-        self.service = service
-
-    async def target(self) -> Target:
-        return grpc_delivery(self.service.address)
-
-    async def target_without_place(self) -> Target:
-        return grpc_delivery(f"127.0.0.1:{free_port_numbers(1)[0]}")
-
-    async def arrived(self) -> Sequence[str]:
-        return self.service.ids
-
-    def refused_parcel(self, number: int) -> Parcel:
-        return parcel(number, text="refuse")
-
-
-@pytest.fixture
-async def endpoint(tmp_path: Path) -> AsyncIterator[LambdaEndpoint]:
-    (port,) = free_port_numbers(1)
-    functions = {
-        name: FunctionSpec(
-            name=name, handler=f"handlers.{name}", code=FUNCTIONS, concurrency=1 if name == "slow" else 4
-        )
-        for name in ("accept", "simple", "slow")
-    }
-    async with LambdaEndpoint(
-        functions, host="127.0.0.1", port=port, data_directory=tmp_path / "lambda", retry_delays=(0.0, 0.0)
-    ) as running:
-        yield running
-
-
-async def invocations(endpoint: LambdaEndpoint, function: str) -> list[dict[str, Any]]:
-    url = f"http://127.0.0.1:{endpoint.port}/_penstock/invocations?function={function}"
-
-    def read() -> list[dict[str, Any]]:
-        with urllib.request.urlopen(url, timeout=60) as response:
-            return list(json.load(response)["invocations"])
-
-    return await asyncio.to_thread(read)
-
-
-def lambda_delivery(address: str, calls: BlockingCalls, **spec: Any) -> LambdaDelivery:
-    made = LambdaTarget(**{"function_name": "accept"} | spec)
-    return LambdaDelivery(made, client=client("lambda", address), calls=calls, event_source_arn=ARN)
-
-
-@pytest.mark.usefixtures("aws_login")
-class TestLambdaDelivery(DeliveryTargetContract):
-    """A function under awslambdaric."""
-
-    @pytest.fixture(autouse=True)
-    def _place(self, endpoint: LambdaEndpoint, calls: BlockingCalls) -> None:
-        self.endpoint, self.calls = endpoint, calls
-
-    async def target(self) -> Target:
-        return lambda_delivery(f"127.0.0.1:{self.endpoint.port}", self.calls)
-
-    async def target_without_place(self) -> Target:
-        return lambda_delivery(f"127.0.0.1:{free_port_numbers(1)[0]}", self.calls)
-
-    async def arrived(self) -> Sequence[str]:
-        records = await invocations(self.endpoint, "accept")
-        return [
-            message["messageID"]
-            for record in records
-            if record["outcome"] == "success"
-            for message in record["payload"]["messages"]
-        ]
-
-    def refused_parcel(self, number: int) -> Parcel:
-        return parcel(number, text="refuse")
-
-
-@pytest.fixture
-async def sqs_queue(aws_emulator: RunningPart, aws_login: None) -> str:  # noqa: ARG001 - must be set before
-    sqs = client("sqs", aws_emulator.addresses["http"].removeprefix("http://"))()
-    created = await asyncio.to_thread(sqs.create_queue, QueueName=f"bridge-{uuid4().hex[:8]}")
-    return str(created["QueueUrl"])
-
-
-async def sqs_messages(address: str, url: str) -> list[dict[str, Any]]:
-    """Everything in the queue, taken out."""
-    sqs = client("sqs", address)()
-    found: list[dict[str, Any]] = []
-    while True:
-        response = await asyncio.to_thread(
-            sqs.receive_message,
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            MessageAttributeNames=["All"],
-            AttributeNames=["All"],
-        )
-        messages = response.get("Messages", [])
-        if not messages:
-            return found
-        for message in messages:
-            await asyncio.to_thread(sqs.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        found += messages
-
-
-class TestSqsDelivery(DeliveryTargetContract):
-    """A queue of the emulator."""
-
-    @pytest.fixture(autouse=True)
-    def _place(self, aws_emulator: RunningPart, sqs_queue: str, calls: BlockingCalls) -> None:
-        self.address = aws_emulator.addresses["http"].removeprefix("http://")
-        self.url, self.calls = sqs_queue, calls
-
-    async def target(self) -> Target:
-        return SqsDelivery(SqsTarget(queue_url=self.url), client=client("sqs", self.address), calls=self.calls)
-
-    async def target_without_place(self) -> Target:
-        address = f"127.0.0.1:{free_port_numbers(1)[0]}"
-        return SqsDelivery(SqsTarget(queue_url=self.url), client=client("sqs", address), calls=self.calls)
-
-    async def arrived(self) -> Sequence[str]:
-        found = await sqs_messages(self.address, self.url)
-        return [message["MessageAttributes"]["jms_message_id"]["StringValue"] for message in found]
-
-    def refused_parcel(self, number: int) -> Parcel:
-        return parcel(number, text="\x00")
 
 
 async def test_a_service_sees_route_subscription_attempt_and_typed_properties(service: RecordingService) -> None:
@@ -391,15 +218,12 @@ async def test_a_message_no_event_can_hold_is_poison(endpoint: LambdaEndpoint, c
     assert "Lambda takes 6000000" in large.reason
 
 
-async def test_properties_become_message_attributes(
-    aws_emulator: RunningPart, sqs_queue: str, calls: BlockingCalls
-) -> None:
+async def test_properties_become_message_attributes(emulator: str, sqs_queue: str, calls: BlockingCalls) -> None:
     """With the types the route declares."""
-    address = aws_emulator.addresses["http"].removeprefix("http://")
-    target = SqsDelivery(SqsTarget(queue_url=sqs_queue), client=client("sqs", address), calls=calls)
+    target = SqsDelivery(SqsTarget(queue_url=sqs_queue), client=client("sqs", emulator), calls=calls)
     attributes = {"price": number("15700"), "location": string("Europe-West")}
     assert list(await target.deliver([parcel(1, text="{}", attributes=attributes)], ORIGIN)) == [ACCEPTED]
-    (found,) = await sqs_messages(address, sqs_queue)
+    (found,) = await sqs_messages(emulator, sqs_queue)
     assert found["Body"] == "{}"
     shown = {
         name: (attribute["DataType"], attribute["StringValue"])
@@ -412,12 +236,9 @@ async def test_properties_become_message_attributes(
     }
 
 
-async def test_a_queue_that_does_not_exist_is_a_refusal(
-    aws_emulator: RunningPart, sqs_queue: str, calls: BlockingCalls
-) -> None:
+async def test_a_queue_that_does_not_exist_is_a_refusal(emulator: str, sqs_queue: str, calls: BlockingCalls) -> None:
     """With the words of SQS."""
-    address = aws_emulator.addresses["http"].removeprefix("http://")
-    target = SqsDelivery(SqsTarget(queue_url=f"{sqs_queue}-gone"), client=client("sqs", address), calls=calls)
+    target = SqsDelivery(SqsTarget(queue_url=f"{sqs_queue}-gone"), client=client("sqs", emulator), calls=calls)
     (outcome,) = await target.deliver([parcel(1)], ORIGIN)
     assert isinstance(outcome, Retry)
     assert outcome.error_class is ErrorClass.REFUSED

@@ -315,15 +315,15 @@ async def test_an_unknown_topic_ends_in_a_dead_letter(
 async def test_a_subscription_this_version_cannot_serve_ends_in_a_dead_letter(
     activemq: RunningPart, valkey: RunningPart, queue: str, jms: JmsClient
 ) -> None:
-    """With the kind of its target in the reason."""
-    filtering = table_filter(everything_to(sns=target_pb2.SnsTarget(topic_arn="arn:aws:sns:us-east-1:1:t")))
+    """With what is wrong with its target in the reason."""
+    filtering = table_filter(everything_to(sns=target_pb2.SnsTarget(topic_arn="topic")))
     await filtering.start()
     async with running_bridge(bridge_settings(activemq, valkey, filtering_target=filtering.address)) as bridge:
         await bridge.put("sns", to_topic(queue))
         await asyncio.to_thread(jms.send, queue, [JmsMessage(text="hello")])
         await settled(bridge, "sns", 1)
         (dead,) = await bridge.dead_letters(queue)
-        assert "subscription Orders/all cannot be served: this version does not deliver to sns" in dead.reason
+        assert "subscription Orders/all cannot be served: 'topic' is not the ARN of a topic" in dead.reason
     await filtering.stop()
 
 

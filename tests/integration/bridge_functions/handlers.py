@@ -13,6 +13,20 @@ def accept(event: dict[str, Any], _context: Any) -> int:
     return len(event["messages"])
 
 
+_failed: set[str] = set()
+
+
+def partly(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Fail messages that say "fail once" at their first attempt, in the form of batchItemFailures."""
+    failures = []
+    for message in event["messages"]:
+        identifier = message["messageID"]
+        if base64.b64decode(message["data"]) == b"fail once" and identifier not in _failed:
+            _failed.add(identifier)
+            failures.append({"itemIdentifier": identifier})
+    return {"batchItemFailures": failures}
+
+
 def simple(event: dict[str, str], _context: Any) -> str:
     """Take the simple event."""
     return event["message"]

@@ -1,17 +1,32 @@
-"""What the answers of Lambda and SQS mean for a message."""
+"""What the answers of Lambda, SQS, SNS and Kinesis mean for a message."""
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from penstock.delivery.v1.broker_message_pb2 import BrokerMessage
 
+from broker_bridge.kinesis_target import KinesisDelivery
 from broker_bridge.lambda_target import LambdaDelivery
+from broker_bridge.sns_target import SnsDelivery
 from broker_bridge.sqs_target import SqsDelivery
-from broker_bridge.targets import ACCEPTED, ErrorClass, LambdaTarget, Outcome, Rejected, Retry, SqsTarget
+from broker_bridge.targets import (
+    ACCEPTED,
+    Accepted,
+    ErrorClass,
+    KinesisTarget,
+    LambdaTarget,
+    Outcome,
+    Rejected,
+    Retry,
+    SnsTarget,
+    SqsTarget,
+)
 from services.runtime.aws import BlockingCalls
 from tests.contracts.delivery_target import ORIGIN
-from tests.unit.broker_bridge.builders import parcel
+from tests.unit.broker_bridge.builders import parcel, string
 
 
 def client_error(code: str, status: int) -> ClientError:
@@ -37,7 +52,7 @@ class FakeClient:
             raise self._answer
         return self._answer
 
-    invoke = send_message_batch = _reply
+    invoke = send_message_batch = publish_batch = put_records = _reply
 
 
 @pytest.fixture
@@ -58,7 +73,7 @@ REFUSED, POISON = ErrorClass.REFUSED, ErrorClass.POISON
         (client_error("RequestTooLargeException", 413), 2, Retry, REFUSED),
         (client_error("RequestTooLargeException", 413), 1, Rejected, POISON),
         (client_error("InvalidRequestContentException", 400), 2, Retry, REFUSED),
-        (client_error("InvalidRequestContentException", 400), 1, Rejected, REFUSED),
+        (client_error("InvalidRequestContentException", 400), 1, Rejected, POISON),
         (EndpointConnectionError(endpoint_url="http://x"), 2, Retry, UNAVAILABLE),
         (ReadTimeoutError(endpoint_url="http://x"), 2, Retry, UNAVAILABLE),
     ],
@@ -122,7 +137,7 @@ async def test_a_partial_failure_concerns_only_its_messages(calls: BlockingCalls
 
 async def test_sqs_requests_keep_to_its_limits(calls: BlockingCalls) -> None:
     """Ten messages and one mebibyte each, in order."""
-    fake = FakeClient({"Successful": []})
+    fake = FakeClient({"Successful": [{"Id": str(position)} for position in range(15)]})
     target = SqsDelivery(SqsTarget(queue_url="https://q.fifo"), client=fake, calls=calls)
     sizes = [10] * 12 + [600_000, 600_000, 10]
     await target.deliver([parcel(n, text="x" * size) for n, size in enumerate(sizes)], ORIGIN)
@@ -149,3 +164,163 @@ async def test_a_body_sqs_never_takes_is_poison(calls: BlockingCalls, text: str,
     with pytest.raises(AssertionError, match=complaint):
         raise AssertionError(outcome.reason)
     assert fake.requests == []
+
+
+TOPIC = SnsTarget(topic_arn="arn:aws:sns:us-east-1:123456789012:orders", group_property="customer")
+FIFO_TOPIC = SnsTarget(topic_arn=f"{TOPIC.topic_arn}.fifo", group_property="customer")
+STREAM = KinesisTarget(stream="orders", partition_key_property="customer")
+
+
+@pytest.mark.parametrize(
+    ("error", "messages", "kind", "error_class"),
+    [
+        (client_error("Throttled", 429), 2, Retry, THROTTLED),
+        (client_error("InternalError", 500), 2, Retry, UNAVAILABLE),
+        (client_error("NotFound", 404), 2, Retry, REFUSED),
+        (client_error("InvalidParameter", 400), 2, Retry, REFUSED),
+        (client_error("InvalidParameter", 400), 1, Rejected, POISON),
+    ],
+)
+async def test_errors_of_sns_are_told_apart(
+    calls: BlockingCalls, error: Exception, messages: int, kind: type, error_class: ErrorClass
+) -> None:
+    """As those of SQS."""
+    target = SnsDelivery(TOPIC, client=FakeClient(error), calls=calls)
+    assert_all(await target.deliver([parcel(n) for n in range(messages)], ORIGIN), kind, error_class)
+
+
+@pytest.mark.parametrize(
+    ("error", "messages", "kind", "error_class"),
+    [
+        (client_error("ProvisionedThroughputExceededException", 400), 2, Retry, THROTTLED),
+        (client_error("InternalFailure", 500), 2, Retry, UNAVAILABLE),
+        (client_error("ResourceNotFoundException", 400), 1, Retry, REFUSED),
+        (client_error("ValidationException", 400), 2, Retry, REFUSED),
+        (client_error("ValidationException", 400), 1, Rejected, POISON),
+    ],
+)
+async def test_errors_of_kinesis_are_told_apart(
+    calls: BlockingCalls, error: Exception, messages: int, kind: type, error_class: ErrorClass
+) -> None:
+    """A stream that does not exist may be made a moment later."""
+    target = KinesisDelivery(STREAM, client=FakeClient(error), calls=calls)
+    assert_all(await target.deliver([parcel(n) for n in range(messages)], ORIGIN), kind, error_class)
+
+
+async def test_a_failed_record_is_known_by_its_place(calls: BlockingCalls) -> None:
+    """PutRecords answers in the order of the request."""
+    throttle = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow"}
+    response = {"Records": [{"ShardId": "s"}, throttle, {"ErrorCode": "InternalFailure"}]}
+    target = KinesisDelivery(STREAM, client=FakeClient(response), calls=calls)
+    outcomes = list(await target.deliver([parcel(n) for n in range(4)], ORIGIN))
+    assert outcomes == [
+        ACCEPTED,
+        Retry(reason="Kinesis answered ProvisionedThroughputExceededException: slow", error_class=THROTTLED),
+        Retry(reason="Kinesis answered InternalFailure: ", error_class=UNAVAILABLE),
+        Retry(reason="Kinesis gave no result for the message", error_class=UNAVAILABLE),
+    ]
+
+
+async def test_the_partition_key_is_the_declared_property_or_the_message_id(calls: BlockingCalls) -> None:
+    """A key that is too long is replaced by its hash."""
+    fake = FakeClient({"Records": []})
+    parcels = [parcel(1, attributes={"customer": string("c-7")}), parcel(2), parcel(3)]
+    parcels[2] = parcel(3, attributes={"customer": string("x" * 257)})
+    await KinesisDelivery(STREAM, client=fake, calls=calls).deliver(parcels, ORIGIN)
+    ((first, second, third),) = [request["Records"] for request in fake.requests]
+    assert (first["PartitionKey"], second["PartitionKey"]) == ("c-7", "ID:test-2")
+    assert len(third["PartitionKey"]) == 64
+
+
+async def test_a_whole_record_is_a_serialized_broker_message(calls: BlockingCalls) -> None:
+    """With id and properties."""
+    fake = FakeClient({"Records": []})
+    spec = KinesisTarget(stream="orders", whole=True)
+    await KinesisDelivery(spec, client=fake, calls=calls).deliver(
+        [parcel(1, attributes={"customer": string("c-7")})], ORIGIN
+    )
+    found = BrokerMessage.FromString(fake.requests[0]["Records"][0]["Data"])
+    assert (found.id, found.text, found.properties["customer"].string_value) == ("ID:test-1", "hello", "c-7")
+
+
+async def test_kinesis_requests_keep_to_its_limits(calls: BlockingCalls) -> None:
+    """500 records and five mebibytes each; one that is larger goes alone, and the stream decides."""
+    fake = FakeClient({"Records": []})
+    target = KinesisDelivery(STREAM, client=fake, calls=calls)
+    sizes = [10] * 501 + [6 * 1024 * 1024, 10]
+    await target.deliver([parcel(n, text="x" * size) for n, size in enumerate(sizes)], ORIGIN)
+    assert sorted(len(request["Records"]) for request in fake.requests) == [1, 1, 1, 500]
+
+
+async def test_sns_requests_keep_to_its_limits(calls: BlockingCalls) -> None:
+    """Ten messages and 256 KiB each; a larger message is poison."""
+    fake = FakeClient({"Successful": []})
+    target = SnsDelivery(TOPIC, client=fake, calls=calls)
+    sizes = [10] * 11 + [200_000, 200_000]
+    (*_, last) = await target.deliver([parcel(n, text="x" * size) for n, size in enumerate([*sizes, 262_145])], ORIGIN)
+    entries = [len(request["PublishBatchRequestEntries"]) for request in fake.requests]
+    assert sorted(entries) == [1, 2, 10]
+    assert isinstance(last, Rejected)
+    assert last.error_class is POISON
+
+
+class FirstGroupFails(FakeClient):
+    """Fails the messages of group `a`."""
+
+    def _reply(self, **arguments: Any) -> Mapping[str, Any]:
+        self.requests.append(arguments)
+        entries = arguments["PublishBatchRequestEntries"]
+        return {
+            "Successful": [{"Id": entry["Id"]} for entry in entries if entry["MessageGroupId"] != "a"],
+            "Failed": [
+                {"Id": entry["Id"], "SenderFault": False, "Code": "InternalError", "Message": "oops"}
+                for entry in entries
+                if entry["MessageGroupId"] == "a"
+            ],
+        }
+
+    publish_batch = _reply
+
+
+async def test_a_group_that_failed_is_not_overtaken_by_its_later_messages(calls: BlockingCalls) -> None:
+    """In a FIFO topic or queue; other groups go on."""
+    fake = FirstGroupFails({})
+    groups = ["a"] * 10 + ["a", "b"]
+    parcels = [parcel(n, attributes={"customer": string(group)}) for n, group in enumerate(groups)]
+    outcomes = await SnsDelivery(FIFO_TOPIC, client=fake, calls=calls).deliver(parcels, ORIGIN)
+    assert outcomes[11] == ACCEPTED
+    assert all(isinstance(outcome, Retry) for outcome in outcomes[:11])
+    assert [entry["MessageGroupId"] for entry in fake.requests[1]["PublishBatchRequestEntries"]] == ["b"]
+
+
+def answered(payload: bytes) -> Mapping[str, Any]:
+    return {"Payload": io.BytesIO(payload)}
+
+
+@pytest.mark.parametrize(
+    ("payload", "kinds"),
+    [
+        (b"", [Accepted, Accepted]),
+        (b"null", [Accepted, Accepted]),
+        (b"no json", [Accepted, Accepted]),
+        (b'[{"batchItemFailures": 1}]', [Accepted, Accepted]),
+        (b'{"batchItemFailures": null}', [Accepted, Accepted]),
+        (b'{"batchItemFailures": []}', [Accepted, Accepted]),
+        (b'{"batchItemFailures": [{"itemIdentifier": "ID:test-1"}]}', [Accepted, Retry]),
+        (b'{"batchItemFailures": [{"itemIdentifier": ""}]}', [Retry, Retry]),
+        (b'{"batchItemFailures": [{"itemIdentifier": ["x"]}]}', [Retry, Retry]),
+        (b'{"batchItemFailures": [{"id": "ID:test-1"}]}', [Retry, Retry]),
+        (b'{"batchItemFailures": [{"itemIdentifier": "ID:other"}]}', [Retry, Retry]),
+        (b'{"batchItemFailures": "ID:test-1"}', [Retry, Retry]),
+    ],
+)
+async def test_batch_item_failures_decide_message_by_message(
+    calls: BlockingCalls, payload: bytes, kinds: list[type]
+) -> None:
+    """As for SQS event sources: what cannot be read fails the batch, any other answer is a success."""
+    target = LambdaDelivery(
+        LambdaTarget(function_name="f"), client=FakeClient(answered(payload)), calls=calls, event_source_arn="arn:x"
+    )
+    outcomes = await target.deliver([parcel(0), parcel(1)], ORIGIN)
+    assert [type(outcome) for outcome in outcomes] == kinds
+    assert {outcome.error_class for outcome in outcomes if isinstance(outcome, Retry)} <= {REFUSED}

@@ -9,16 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_bridge.amazon_mq_event import amazon_mq_event, simple_event, to_json
+from broker_bridge.message_attributes import body_text, fifo_ids, message_attributes
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
-from broker_bridge.sqs_target import sqs_entry
-from broker_bridge.targets import SqsTarget
 from tests.unit.broker_bridge.builders import message, number, parcel, string
 
 ARN = "arn:aws:mq:us-east-1:123456789012:broker:test:b-1"
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
 PROPERTIES = st.dictionaries(TEXTS, TEXTS, max_size=12)
-QUEUE = SqsTarget(queue_url="https://sqs/1/orders")
-FIFO = SqsTarget(queue_url="https://sqs/1/orders.fifo", group_property="customer")
 
 
 def event_message(item: Parcel) -> dict[str, object]:
@@ -91,7 +88,7 @@ def test_the_simple_event_has_message_and_timestamp() -> None:
 @given(st.dictionaries(TEXTS, st.builds(Attribute, st.sampled_from(AttributeKind), TEXTS), max_size=14))
 def test_no_property_is_lost_in_an_sqs_message(attributes: dict[str, Attribute]) -> None:
     """At most ten attributes, each with a name and value SQS takes; the rest as JSON in one of them."""
-    found = sqs_entry(parcel(1, attributes=attributes), QUEUE, "0")["MessageAttributes"]
+    found = message_attributes(parcel(1, attributes=attributes))
     assert len(found) <= 10
     assert all(attribute["StringValue"] for attribute in found.values())
     rest = json.loads(found["jms_properties"]["StringValue"]) if "jms_properties" in found else {}
@@ -103,7 +100,7 @@ def test_no_property_is_lost_in_an_sqs_message(attributes: dict[str, Attribute])
 def test_declared_types_become_sqs_types() -> None:
     """Number, String and String.Array."""
     attributes = {"n": number("42"), "s": string("x"), "a": Attribute(AttributeKind.STRING_ARRAY, "[1]")}
-    found = sqs_entry(parcel(1, attributes=attributes), QUEUE, "0")["MessageAttributes"]
+    found = message_attributes(parcel(1, attributes=attributes))
     assert {name: found[name]["DataType"] for name in "nsa"} == {"n": "Number", "s": "String", "a": "String.Array"}
     assert found["jms_message_id"]["StringValue"] == "ID:test-1"
 
@@ -111,23 +108,22 @@ def test_declared_types_become_sqs_types() -> None:
 @pytest.mark.parametrize("name", ["AWS.x", "amazon.x", "a b", ".x", "x.", "jms_properties", "x" * 257])
 def test_names_that_sqs_refuses_go_into_the_json(name: str) -> None:
     """One of them would fail the whole batch."""
-    found = sqs_entry(parcel(1, attributes={name: string("v")}), QUEUE, "0")["MessageAttributes"]
+    found = message_attributes(parcel(1, attributes={name: string("v")}))
     assert json.loads(found["jms_properties"]["StringValue"]) == {name: "v"}
 
 
 def test_bytes_go_as_base64_and_say_so() -> None:
     """SQS bodies are text."""
-    entry = sqs_entry(parcel(1, text=None, data=b"\x00"), QUEUE, "0")
-    assert entry["MessageBody"] == "AA=="
-    assert entry["MessageAttributes"]["body_encoding"]["StringValue"] == "base64"
+    sent = parcel(1, text=None, data=b"\x00")
+    assert body_text(sent) == "AA=="
+    assert message_attributes(sent)["body_encoding"]["StringValue"] == "base64"
 
 
 def test_a_fifo_queue_gets_group_and_deduplication_id() -> None:
     """The group from the declared property, the id from the JMS message id: a repetition is dropped by SQS."""
-    first = sqs_entry(parcel(1, attributes={"customer": string("c-7")}), FIFO, "0")
-    again = sqs_entry(parcel(1, attributes={"customer": string("c-7")}, attempt=2), FIFO, "5")
-    other = sqs_entry(parcel(2), FIFO, "0")
+    first = fifo_ids(parcel(1, attributes={"customer": string("c-7")}), "customer")
+    again = fifo_ids(parcel(1, attributes={"customer": string("c-7")}, attempt=2), "customer")
+    other = fifo_ids(parcel(2), "customer")
     assert first["MessageGroupId"] == "c-7"
     assert other["MessageGroupId"] == "penstock"
     assert first["MessageDeduplicationId"] == again["MessageDeduplicationId"] != other["MessageDeduplicationId"]
-    assert "MessageGroupId" not in sqs_entry(parcel(1), QUEUE, "0")

@@ -162,15 +162,20 @@ def test_a_fault_names_its_field(change: dict[str, object], field: str, complain
         ({"grpc": {}}, "targets[0].grpc.address", "is required"),
         ({"lambda_function": {"function_name": " "}}, "targets[0].lambda_function.function_name", "is required"),
         ({"sqs": {"queue_url": "orders"}}, "targets[0].sqs.queue_url", "not the URL"),
-        ({"sns": {"topic_arn": "arn:x"}}, "targets[0].sns", "does not deliver to sns"),
-        ({"kinesis": {"stream": "s"}}, "targets[0].kinesis", "does not deliver to kinesis"),
-        ({"queue": {"destination": "queue://a"}}, "targets[0].queue", "does not deliver to queue"),
-        ({"http": {"url": "http://a"}}, "targets[0].http", "does not deliver to http"),
+        ({"sns": {"topic_arn": "arn:x"}}, "targets[0].sns.topic_arn", "not the ARN of a topic"),
+        ({"kinesis": {}}, "targets[0].kinesis.stream", "is required"),
+        ({"queue": {"destination": "a"}}, "targets[0].queue.destination", "not one queue or topic"),
+        ({"queue": {"destination": "queue://a,b"}}, "targets[0].queue.destination", "not one queue or topic"),
+        ({"queue": {"destination": "queue://orders"}}, "targets[0].queue.destination", "is the source"),
+        ({"http": {"url": "ftp://a"}}, "targets[0].http.url", "not http://host/path"),
+        ({"http": {"url": "http://u:p@a"}}, "targets[0].http.url", "no login"),
+        ({"http": {"url": "http://[a"}}, "targets[0].http.url", "malformed"),
+        ({"http": {"url": "http://a", "content_type": "a\nb"}}, "targets[0].http.content_type", "printable"),
         ({"smtp": {}}, "targets[0]", "no field named"),
     ],
 )
 def test_a_target_that_cannot_be_used_is_named(target: dict[str, object], field: str, complaint: str) -> None:
-    """Kinds that are not built yet are refused before a message is taken."""
+    """Before a message is taken."""
     found = faults(json.dumps({"source": "queue://orders", "targets": [target]}))
     assert list(found) == [field]
     assert complaint in found[field]
@@ -189,7 +194,7 @@ def test_all_faults_are_told_at_once() -> None:
             }
         )
     )
-    assert set(found) == {"source", "targets[1]", "targets[2].sns", "colour", "prefetch", "attributes.b"}
+    assert set(found) == {"source", "targets[1]", "targets[2].sns.topic_arn", "colour", "prefetch", "attributes.b"}
 
 
 def test_attributes_are_all_kept() -> None:

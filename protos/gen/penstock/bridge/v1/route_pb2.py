@@ -27,7 +27,7 @@ from penstock.delivery.v1 import target_pb2 as penstock_dot_delivery_dot_v1_dot_
 from penstock.filtering.v1 import message_pb2 as penstock_dot_filtering_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epenstock/bridge/v1/route.proto\x12\x12penstock.bridge.v1\x1a\x1egoogle/protobuf/duration.proto\x1a!penstock/delivery/v1/target.proto\x1a#penstock/filtering/v1/message.proto\"\x8b\x06\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08selector\x18\x03 \x01(\t\x12\x14\n\x0c\x66ilter_topic\x18\x04 \x01(\t\x12-\n\x07targets\x18\x05 \x03(\x0b\x32\x1c.penstock.delivery.v1.Target\x12=\n\nattributes\x18\x06 \x03(\x0b\x32).penstock.bridge.v1.Route.AttributesEntry\x12\x33\n\x0b\x62ody_format\x18\x07 \x01(\x0e\x32\x1e.penstock.bridge.v1.BodyFormat\x12\x30\n\x05\x62\x61tch\x18\x08 \x01(\x0b\x32!.penstock.bridge.v1.BatchSettings\x12\x30\n\x05retry\x18\t \x01(\x0b\x32!.penstock.bridge.v1.RetrySettings\x12\x13\n\x0b\x63oncurrency\x18\n \x01(\x05\x12\x10\n\x08prefetch\x18\x0b \x01(\x05\x12\x0e\n\x06paused\x18\x0c \x01(\x08\x12\x16\n\x0egroup_property\x18\r \x01(\t\x12\x15\n\rprotobuf_type\x18\x0e \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65pt_empty\x18\x0f \x01(\x08\x12\r\n\x05lanes\x18( \x01(\x05\x12\x1b\n\x13max_in_flight_bytes\x18) \x01(\x03\x12\x16\n\x0etransform_maps\x18* \x01(\x08\x12\x44\n\x0eproperty_types\x18+ \x03(\x0b\x32,.penstock.bridge.v1.Route.PropertyTypesEntry\x1aW\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x33\n\x05value\x18\x02 \x01(\x0e\x32$.penstock.filtering.v1.AttributeType:\x02\x38\x01\x1aV\n\x12PropertyTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0e\x32 .penstock.bridge.v1.PropertyType:\x02\x38\x01\"c\n\rBatchSettings\x12\x14\n\x0cmax_messages\x18\x01 \x01(\x05\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\"\xca\x02\n\rRetrySettings\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x04 \x01(\x01\x12\x33\n\x08strategy\x18( \x01(\x0e\x32!.penstock.bridge.v1.RetryStrategy\x12;\n\x0bunavailable\x18) \x01(\x0b\x32&.penstock.bridge.v1.ClassRetrySettings\x12\x39\n\tthrottled\x18* \x01(\x0b\x32&.penstock.bridge.v1.ClassRetrySettings\"\xa2\x01\n\x12\x43lassRetrySettings\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x04 \x01(\x01*\x97\x01\n\x0cPropertyType\x12\x1d\n\x19PROPERTY_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14PROPERTY_TYPE_STRING\x10\x01\x12\x19\n\x15PROPERTY_TYPE_BOOLEAN\x10\x02\x12\x19\n\x15PROPERTY_TYPE_INTEGER\x10\x03\x12\x18\n\x14PROPERTY_TYPE_DOUBLE\x10\x04*\x9c\x01\n\nBodyFormat\x12\x1b\n\x17\x42ODY_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x42ODY_FORMAT_AUTO\x10\x01\x12\x14\n\x10\x42ODY_FORMAT_TEXT\x10\x02\x12\x14\n\x10\x42ODY_FORMAT_JSON\x10\x03\x12\x15\n\x11\x42ODY_FORMAT_BYTES\x10\x04\x12\x18\n\x14\x42ODY_FORMAT_PROTOBUF\x10\x05*\x82\x01\n\rRetryStrategy\x12\x1e\n\x1aRETRY_STRATEGY_UNSPECIFIED\x10\x00\x12\x18\n\x14RETRY_STRATEGY_LOCAL\x10\x01\x12\x19\n\x15RETRY_STRATEGY_BROKER\x10\x02\x12\x1c\n\x18RETRY_STRATEGY_SCHEDULED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epenstock/bridge/v1/route.proto\x12\x12penstock.bridge.v1\x1a\x1egoogle/protobuf/duration.proto\x1a!penstock/delivery/v1/target.proto\x1a#penstock/filtering/v1/message.proto\"\xe4\x06\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08selector\x18\x03 \x01(\t\x12\x14\n\x0c\x66ilter_topic\x18\x04 \x01(\t\x12-\n\x07targets\x18\x05 \x03(\x0b\x32\x1c.penstock.delivery.v1.Target\x12=\n\nattributes\x18\x06 \x03(\x0b\x32).penstock.bridge.v1.Route.AttributesEntry\x12\x33\n\x0b\x62ody_format\x18\x07 \x01(\x0e\x32\x1e.penstock.bridge.v1.BodyFormat\x12\x30\n\x05\x62\x61tch\x18\x08 \x01(\x0b\x32!.penstock.bridge.v1.BatchSettings\x12\x30\n\x05retry\x18\t \x01(\x0b\x32!.penstock.bridge.v1.RetrySettings\x12\x13\n\x0b\x63oncurrency\x18\n \x01(\x05\x12\x10\n\x08prefetch\x18\x0b \x01(\x05\x12\x0e\n\x06paused\x18\x0c \x01(\x08\x12\x16\n\x0egroup_property\x18\r \x01(\t\x12\x15\n\rprotobuf_type\x18\x0e \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65pt_empty\x18\x0f \x01(\x08\x12\r\n\x05lanes\x18( \x01(\x05\x12\x1b\n\x13max_in_flight_bytes\x18) \x01(\x03\x12\x16\n\x0etransform_maps\x18* \x01(\x08\x12\x44\n\x0eproperty_types\x18+ \x03(\x0b\x32,.penstock.bridge.v1.Route.PropertyTypesEntry\x12\x12\n\nrate_limit\x18< \x01(\x01\x12\x43\n\x0f\x63ircuit_breaker\x18= \x01(\x0b\x32*.penstock.bridge.v1.CircuitBreakerSettings\x1aW\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x33\n\x05value\x18\x02 \x01(\x0e\x32$.penstock.filtering.v1.AttributeType:\x02\x38\x01\x1aV\n\x12PropertyTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0e\x32 .penstock.bridge.v1.PropertyType:\x02\x38\x01\"S\n\x16\x43ircuitBreakerSettings\x12\x10\n\x08\x66\x61ilures\x18\x01 \x01(\x05\x12\'\n\x04open\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"c\n\rBatchSettings\x12\x14\n\x0cmax_messages\x18\x01 \x01(\x05\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\"\xca\x02\n\rRetrySettings\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x04 \x01(\x01\x12\x33\n\x08strategy\x18( \x01(\x0e\x32!.penstock.bridge.v1.RetryStrategy\x12;\n\x0bunavailable\x18) \x01(\x0b\x32&.penstock.bridge.v1.ClassRetrySettings\x12\x39\n\tthrottled\x18* \x01(\x0b\x32&.penstock.bridge.v1.ClassRetrySettings\"\xa2\x01\n\x12\x43lassRetrySettings\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x04 \x01(\x01*\x97\x01\n\x0cPropertyType\x12\x1d\n\x19PROPERTY_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14PROPERTY_TYPE_STRING\x10\x01\x12\x19\n\x15PROPERTY_TYPE_BOOLEAN\x10\x02\x12\x19\n\x15PROPERTY_TYPE_INTEGER\x10\x03\x12\x18\n\x14PROPERTY_TYPE_DOUBLE\x10\x04*\x9c\x01\n\nBodyFormat\x12\x1b\n\x17\x42ODY_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x42ODY_FORMAT_AUTO\x10\x01\x12\x14\n\x10\x42ODY_FORMAT_TEXT\x10\x02\x12\x14\n\x10\x42ODY_FORMAT_JSON\x10\x03\x12\x15\n\x11\x42ODY_FORMAT_BYTES\x10\x04\x12\x18\n\x14\x42ODY_FORMAT_PROTOBUF\x10\x05*\x82\x01\n\rRetryStrategy\x12\x1e\n\x1aRETRY_STRATEGY_UNSPECIFIED\x10\x00\x12\x18\n\x14RETRY_STRATEGY_LOCAL\x10\x01\x12\x19\n\x15RETRY_STRATEGY_BROKER\x10\x02\x12\x1c\n\x18RETRY_STRATEGY_SCHEDULED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,22 +38,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_ROUTE_PROPERTYTYPESENTRY']._loaded_options = None
   _globals['_ROUTE_PROPERTYTYPESENTRY']._serialized_options = b'8\001'
-  _globals['_PROPERTYTYPE']._serialized_start=1540
-  _globals['_PROPERTYTYPE']._serialized_end=1691
-  _globals['_BODYFORMAT']._serialized_start=1694
-  _globals['_BODYFORMAT']._serialized_end=1850
-  _globals['_RETRYSTRATEGY']._serialized_start=1853
-  _globals['_RETRYSTRATEGY']._serialized_end=1983
+  _globals['_PROPERTYTYPE']._serialized_start=1714
+  _globals['_PROPERTYTYPE']._serialized_end=1865
+  _globals['_BODYFORMAT']._serialized_start=1868
+  _globals['_BODYFORMAT']._serialized_end=2024
+  _globals['_RETRYSTRATEGY']._serialized_start=2027
+  _globals['_RETRYSTRATEGY']._serialized_end=2157
   _globals['_ROUTE']._serialized_start=159
-  _globals['_ROUTE']._serialized_end=938
-  _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_start=763
-  _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_end=850
-  _globals['_ROUTE_PROPERTYTYPESENTRY']._serialized_start=852
-  _globals['_ROUTE_PROPERTYTYPESENTRY']._serialized_end=938
-  _globals['_BATCHSETTINGS']._serialized_start=940
-  _globals['_BATCHSETTINGS']._serialized_end=1039
-  _globals['_RETRYSETTINGS']._serialized_start=1042
-  _globals['_RETRYSETTINGS']._serialized_end=1372
-  _globals['_CLASSRETRYSETTINGS']._serialized_start=1375
-  _globals['_CLASSRETRYSETTINGS']._serialized_end=1537
+  _globals['_ROUTE']._serialized_end=1027
+  _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_start=852
+  _globals['_ROUTE_ATTRIBUTESENTRY']._serialized_end=939
+  _globals['_ROUTE_PROPERTYTYPESENTRY']._serialized_start=941
+  _globals['_ROUTE_PROPERTYTYPESENTRY']._serialized_end=1027
+  _globals['_CIRCUITBREAKERSETTINGS']._serialized_start=1029
+  _globals['_CIRCUITBREAKERSETTINGS']._serialized_end=1112
+  _globals['_BATCHSETTINGS']._serialized_start=1114
+  _globals['_BATCHSETTINGS']._serialized_end=1213
+  _globals['_RETRYSETTINGS']._serialized_start=1216
+  _globals['_RETRYSETTINGS']._serialized_end=1546
+  _globals['_CLASSRETRYSETTINGS']._serialized_start=1549
+  _globals['_CLASSRETRYSETTINGS']._serialized_end=1711
 # @@protoc_insertion_point(module_scope)

@@ -52,7 +52,7 @@ RETRY_STRATEGY_BROKER: RetryStrategy
 RETRY_STRATEGY_SCHEDULED: RetryStrategy
 
 class Route(_message.Message):
-    __slots__ = ("name", "source", "selector", "filter_topic", "targets", "attributes", "body_format", "batch", "retry", "concurrency", "prefetch", "paused", "group_property", "protobuf_type", "accept_empty", "lanes", "max_in_flight_bytes", "transform_maps", "property_types")
+    __slots__ = ("name", "source", "selector", "filter_topic", "targets", "attributes", "body_format", "batch", "retry", "concurrency", "prefetch", "paused", "group_property", "protobuf_type", "accept_empty", "lanes", "max_in_flight_bytes", "transform_maps", "property_types", "rate_limit", "circuit_breaker")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,8 @@ class Route(_message.Message):
     MAX_IN_FLIGHT_BYTES_FIELD_NUMBER: _ClassVar[int]
     TRANSFORM_MAPS_FIELD_NUMBER: _ClassVar[int]
     PROPERTY_TYPES_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    CIRCUIT_BREAKER_FIELD_NUMBER: _ClassVar[int]
     name: str
     source: str
     selector: str
@@ -105,7 +107,17 @@ class Route(_message.Message):
     max_in_flight_bytes: int
     transform_maps: bool
     property_types: _containers.ScalarMap[str, PropertyType]
-    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., selector: _Optional[str] = ..., filter_topic: _Optional[str] = ..., targets: _Optional[_Iterable[_Union[_target_pb2.Target, _Mapping]]] = ..., attributes: _Optional[_Mapping[str, _message_pb2.AttributeType]] = ..., body_format: _Optional[_Union[BodyFormat, str]] = ..., batch: _Optional[_Union[BatchSettings, _Mapping]] = ..., retry: _Optional[_Union[RetrySettings, _Mapping]] = ..., concurrency: _Optional[int] = ..., prefetch: _Optional[int] = ..., paused: bool = ..., group_property: _Optional[str] = ..., protobuf_type: _Optional[str] = ..., accept_empty: bool = ..., lanes: _Optional[int] = ..., max_in_flight_bytes: _Optional[int] = ..., transform_maps: bool = ..., property_types: _Optional[_Mapping[str, PropertyType]] = ...) -> None: ...
+    rate_limit: float
+    circuit_breaker: CircuitBreakerSettings
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., selector: _Optional[str] = ..., filter_topic: _Optional[str] = ..., targets: _Optional[_Iterable[_Union[_target_pb2.Target, _Mapping]]] = ..., attributes: _Optional[_Mapping[str, _message_pb2.AttributeType]] = ..., body_format: _Optional[_Union[BodyFormat, str]] = ..., batch: _Optional[_Union[BatchSettings, _Mapping]] = ..., retry: _Optional[_Union[RetrySettings, _Mapping]] = ..., concurrency: _Optional[int] = ..., prefetch: _Optional[int] = ..., paused: bool = ..., group_property: _Optional[str] = ..., protobuf_type: _Optional[str] = ..., accept_empty: bool = ..., lanes: _Optional[int] = ..., max_in_flight_bytes: _Optional[int] = ..., transform_maps: bool = ..., property_types: _Optional[_Mapping[str, PropertyType]] = ..., rate_limit: _Optional[float] = ..., circuit_breaker: _Optional[_Union[CircuitBreakerSettings, _Mapping]] = ...) -> None: ...
+
+class CircuitBreakerSettings(_message.Message):
+    __slots__ = ("failures", "open")
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    failures: int
+    open: _duration_pb2.Duration
+    def __init__(self, failures: _Optional[int] = ..., open: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class BatchSettings(_message.Message):
     __slots__ = ("max_messages", "window", "max_bytes")

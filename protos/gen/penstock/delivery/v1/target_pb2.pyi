@@ -17,12 +17,21 @@ class LambdaEventFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LAMBDA_EVENT_FORMAT_UNSPECIFIED: _ClassVar[LambdaEventFormat]
     LAMBDA_EVENT_FORMAT_AMAZON_MQ: _ClassVar[LambdaEventFormat]
     LAMBDA_EVENT_FORMAT_SIMPLE: _ClassVar[LambdaEventFormat]
+
+class KinesisRecordFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KINESIS_RECORD_FORMAT_UNSPECIFIED: _ClassVar[KinesisRecordFormat]
+    KINESIS_RECORD_FORMAT_BODY: _ClassVar[KinesisRecordFormat]
+    KINESIS_RECORD_FORMAT_BROKER_MESSAGE: _ClassVar[KinesisRecordFormat]
 LAMBDA_INVOCATION_TYPE_UNSPECIFIED: LambdaInvocationType
 LAMBDA_INVOCATION_TYPE_REQUEST_RESPONSE: LambdaInvocationType
 LAMBDA_INVOCATION_TYPE_EVENT: LambdaInvocationType
 LAMBDA_EVENT_FORMAT_UNSPECIFIED: LambdaEventFormat
 LAMBDA_EVENT_FORMAT_AMAZON_MQ: LambdaEventFormat
 LAMBDA_EVENT_FORMAT_SIMPLE: LambdaEventFormat
+KINESIS_RECORD_FORMAT_UNSPECIFIED: KinesisRecordFormat
+KINESIS_RECORD_FORMAT_BODY: KinesisRecordFormat
+KINESIS_RECORD_FORMAT_BROKER_MESSAGE: KinesisRecordFormat
 
 class Target(_message.Message):
     __slots__ = ("grpc", "lambda_function", "sqs", "sns", "kinesis", "queue", "http")
@@ -67,18 +76,22 @@ class SqsTarget(_message.Message):
     def __init__(self, queue_url: _Optional[str] = ..., group_property: _Optional[str] = ...) -> None: ...
 
 class SnsTarget(_message.Message):
-    __slots__ = ("topic_arn",)
+    __slots__ = ("topic_arn", "group_property")
     TOPIC_ARN_FIELD_NUMBER: _ClassVar[int]
+    GROUP_PROPERTY_FIELD_NUMBER: _ClassVar[int]
     topic_arn: str
-    def __init__(self, topic_arn: _Optional[str] = ...) -> None: ...
+    group_property: str
+    def __init__(self, topic_arn: _Optional[str] = ..., group_property: _Optional[str] = ...) -> None: ...
 
 class KinesisTarget(_message.Message):
-    __slots__ = ("stream", "partition_key_property")
+    __slots__ = ("stream", "partition_key_property", "record_format")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PARTITION_KEY_PROPERTY_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FORMAT_FIELD_NUMBER: _ClassVar[int]
     stream: str
     partition_key_property: str
-    def __init__(self, stream: _Optional[str] = ..., partition_key_property: _Optional[str] = ...) -> None: ...
+    record_format: KinesisRecordFormat
+    def __init__(self, stream: _Optional[str] = ..., partition_key_property: _Optional[str] = ..., record_format: _Optional[_Union[KinesisRecordFormat, str]] = ...) -> None: ...
 
 class QueueTarget(_message.Message):
     __slots__ = ("destination",)
@@ -87,7 +100,9 @@ class QueueTarget(_message.Message):
     def __init__(self, destination: _Optional[str] = ...) -> None: ...
 
 class HttpTarget(_message.Message):
-    __slots__ = ("url",)
+    __slots__ = ("url", "content_type")
     URL_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     url: str
-    def __init__(self, url: _Optional[str] = ...) -> None: ...
+    content_type: str
+    def __init__(self, url: _Optional[str] = ..., content_type: _Optional[str] = ...) -> None: ...

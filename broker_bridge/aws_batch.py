@@ -1,0 +1,135 @@
+"""Delivery by the batch calls of AWS, by boto3 in threads: what SQS, SNS and Kinesis have in common."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from broker_bridge.aws_answers import call_failed
+from broker_bridge.parcel import Parcel
+from broker_bridge.targets import ErrorClass, Origin, Outcome, Rejected, Retry
+from services.runtime.aws import BlockingCalls
+
+_BEHIND = Retry(reason="a message before it in its group was not taken", error_class=ErrorClass.UNAVAILABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A message as an entry of a request: its position in the delivery, and its size in bytes as the service counts."""
+
+    position: int
+    entry: Mapping[str, Any]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a request holds at most."""
+
+    entries: int
+    bytes: int
+
+
+class AwsBatchDelivery(ABC):
+    """A `broker_bridge.targets.Target`: requests as large as the service takes, several at the same time.
+
+    `ordered` sends them one after the other and stops a message group at its first failure, which keeps the order
+    within a group except among the messages of one request.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        limits: Limits,
+        *,
+        client: Callable[[], Any],
+        calls: BlockingCalls,
+        ordered: bool = False,
+        poison: frozenset[str] = frozenset(),
+    ) -> None:
+        self._service = service
+        self._limits = limits
+        self._client = client
+        self._calls = calls
+        self._ordered = ordered
+        self._poison = poison
+
+    @abstractmethod
+    def _entry(self, parcel: Parcel, position: int) -> Mapping[str, Any]:
+        """The entry for a message."""
+
+    @abstractmethod
+    def _size(self, entry: Mapping[str, Any]) -> int:
+        """Bytes of an entry."""
+
+    @abstractmethod
+    def _fault(self, entry: Mapping[str, Any]) -> str:
+        """Why the service would refuse the message whatever is sent beside it; empty when it would not."""
+
+    @abstractmethod
+    def _call(self, client: Any, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Sends a request, in a thread."""
+
+    @abstractmethod
+    def _outcomes(self, items: Sequence[Item], response: Mapping[str, Any]) -> dict[int, Outcome]:
+        """The outcomes of the messages that the response tells of, by position."""
+
+    async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:  # noqa: ARG002
+        outcomes: dict[int, Outcome] = {}
+        items = []
+        for position, parcel in enumerate(parcels):
+            entry = self._entry(parcel, position)
+            if fault := self._fault(entry):
+                outcomes[position] = Rejected(reason=fault, error_class=ErrorClass.POISON)
+            else:
+                items.append(Item(position=position, entry=entry, size=self._size(entry)))
+        if self._ordered:
+            outcomes.update(await self._send_in_order(items))
+        else:
+            for answers in await asyncio.gather(*(self._send(request) for request in self._requests(items))):
+                outcomes.update(answers)
+        return [outcomes[position] for position in range(len(parcels))]
+
+    async def _send_in_order(self, items: Sequence[Item]) -> dict[int, Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        stopped: set[str] = set()
+        for request in self._requests(items):
+            going = [item for item in request if item.entry["MessageGroupId"] not in stopped]
+            outcomes.update((item.position, _BEHIND) for item in request)
+            if going:
+                answers = await self._send(going)
+                outcomes.update(answers)
+                stopped |= {item.entry["MessageGroupId"] for item in going if isinstance(answers[item.position], Retry)}
+        return outcomes
+
+    async def _send(self, items: Sequence[Item]) -> dict[int, Outcome]:
+        entries = [item.entry for item in items]
+        try:
+            response = await self._calls.run(lambda: self._call(self._client(), entries))
+        except (ClientError, BotoCoreError) as error:
+            failure = call_failed(self._service, error, shared=len(items) > 1, poison=self._poison)
+            return dict.fromkeys((item.position for item in items), failure)
+        reason = f"{self._service} gave no result for the message"
+        outcomes: dict[int, Outcome] = dict.fromkeys(
+            (item.position for item in items), Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE)
+        )
+        return outcomes | self._outcomes(items, response)
+
+    def _requests(self, items: Sequence[Item]) -> Iterator[list[Item]]:
+        """The items in order, in requests that the service takes; one that is too large goes alone."""
+        request: list[Item] = []
+        size = 0
+        for item in items:
+            if request and (len(request) == self._limits.entries or size + item.size > self._limits.bytes):
+                yield request
+                request, size = [], 0
+            request.append(item)
+            size += item.size
+        if request:
+            yield request
+
+    async def close(self) -> None:  # noqa: B027 - complete as it is
+        """Nothing to do: the client is shared."""

@@ -1,0 +1,157 @@
+"""Delivery to an HTTP endpoint: one POST per message, by urllib3 in threads.
+
+The body of the request is the body of the message. Headers tell the rest: `Idempotency-Key` is the message id,
+`Penstock-...` hold route, subscription, attempt, destination and the JMS headers that are set,
+`Penstock-Property-<name>` the properties whose names HTTP takes. Values are percent-encoded where they are not
+printable ASCII.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from broker_bridge.amazon_mq_event import body_bytes
+from broker_bridge.parcel import Parcel
+from broker_bridge.targets import ACCEPTED, ErrorClass, HttpTarget, Origin, Outcome, Rejected, Retry
+from services.runtime.aws import BlockingCalls
+from services.runtime.telemetry import inject_trace
+
+_CONNECT_SECONDS = 2.0
+_SHOWN_BYTES = 500
+_READ_BYTES = 64 * 1024
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_OK = range(200, 300)
+_THROTTLED = frozenset({429})
+_AWAY = frozenset({408, 502, 503, 504})
+# Also what an operator may set right: no access, nothing there yet; 409 and 425 come for a key that is being worked on.
+_MAY_PASS = frozenset({401, 403, 404, 407, 409, 425})
+_CLIENT_ERROR = range(400, 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an endpoint said; `text` is the beginning of the body, `retry_after` the header of that name."""
+
+    status: int
+    text: str = ""
+    retry_after: str = ""
+
+
+class HttpDelivery:
+    """A `broker_bridge.targets.Target`. `timeout` in seconds per request; `now` is the time in seconds since 1970."""
+
+    def __init__(
+        self,
+        spec: HttpTarget,
+        *,
+        pool: urllib3.PoolManager,
+        calls: BlockingCalls,
+        timeout: float,
+        now: Callable[[], float],
+    ) -> None:
+        self._spec = spec
+        self._pool = pool
+        self._calls = calls
+        self._timeout = timeout
+        self._now = now
+
+    async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+        return await asyncio.gather(*(self._deliver_one(parcel, origin) for parcel in parcels))
+
+    async def _deliver_one(self, parcel: Parcel, origin: Origin) -> Outcome:
+        headers = request_headers(parcel, origin, self._spec.content_type)
+        try:
+            answer = await self._calls.run(self._post, body_bytes(parcel), headers)
+        except HTTPError as error:
+            reason = f"{self._spec.url} does not answer: {error}"[:_SHOWN_BYTES]
+            return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE)
+        return judge(answer, now=self._now())
+
+    def _post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """In a thread. Redirects are not followed: the answer would speak of another endpoint."""
+        response = self._pool.request(
+            "POST",
+            self._spec.url,
+            body=body,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, total=self._timeout),
+            retries=False,  # the route decides when to try again
+            preload_content=False,
+        )
+        text = self._read(response)
+        shown = text[:_SHOWN_BYTES].decode(errors="replace").strip()
+        return Answer(status=response.status, text=shown, retry_after=response.headers.get("Retry-After", ""))
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """The beginning of the body. A body without end, or one that comes byte by byte, costs the connection only."""
+        limit = time.monotonic() + self._timeout
+        text = b""
+        while chunk := response.read1(_READ_BYTES, decode_content=False):
+            text += chunk
+            if len(text) > _READ_BYTES or time.monotonic() > limit:
+                response.close()
+                break
+        response.release_conn()
+        return text
+
+    async def close(self) -> None:
+        """Nothing to do: the connections are shared."""
+
+
+def judge(answer: Answer, *, now: float) -> Outcome:
+    """What an answer means for the message; `now` in seconds since 1970."""
+    status = answer.status
+    if status in _OK:
+        return ACCEPTED
+    reason = f"HTTP {status}: {answer.text}" if answer.text else f"HTTP {status}"
+    after = retry_after_seconds(answer.retry_after, now=now)
+    if status in _THROTTLED:
+        return Retry(reason=reason, error_class=ErrorClass.THROTTLED, after=after)
+    if status in _AWAY:
+        return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE, after=after)
+    if status in _CLIENT_ERROR and status not in _MAY_PASS:
+        return Rejected(reason=reason)
+    return Retry(reason=reason, error_class=ErrorClass.REFUSED, after=after)
+
+
+def retry_after_seconds(value: str, *, now: float) -> float | None:
+    """Seconds of a Retry-After (RFC 9110 section 10.2.3): a number, or a date after `now`; None when there is none."""
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - now, 0.0)
+    except ValueError:
+        return None
+
+
+def request_headers(parcel: Parcel, origin: Origin, content_type: str) -> dict[str, str]:
+    """The headers of the request for a message."""
+    message = parcel.message
+    by_body = "application/octet-stream" if parcel.text is None else "text/plain; charset=utf-8"
+    told = {
+        "Route": origin.route,
+        "Subscription": origin.subscription,
+        "Destination": message.destination,
+        "Correlation-Id": message.correlation_id,
+        "Reply-To": message.reply_to,
+        "Type": message.type,
+        "Group": parcel.group,
+        "Timestamp": str(message.sent_at or ""),
+        "Attempt": str(parcel.attempt),
+    } | {f"Property-{name}": value for name, value in message.properties.items() if _TOKEN.fullmatch(name)}
+    headers = {"Content-Type": content_type or by_body, "Idempotency-Key": _encoded(message.id)}
+    headers |= {f"Penstock-{name}": _encoded(value) for name, value in told.items() if value}
+    inject_trace(headers)
+    return headers
+
+
+def _encoded(value: str) -> str:
+    return quote(value.strip(" "), safe=_PRINTABLE)

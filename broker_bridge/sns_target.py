@@ -1,0 +1,46 @@
+"""Delivery to an Amazon SNS topic; `message_attributes` says what a message looks like there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from broker_bridge.aws_batch import AwsBatchDelivery, Item, Limits
+from broker_bridge.message_attributes import batch_outcomes, body_text, fault, fifo_ids, message_attributes, size
+from broker_bridge.parcel import Parcel
+from broker_bridge.targets import Outcome, SnsTarget
+from services.runtime.aws import BlockingCalls
+
+MAX_BATCH_BYTES = 262_144
+"""Of a message and of all messages of a request together, attributes included."""
+_MAX_ENTRIES = 10
+_POISON = frozenset({"BatchRequestTooLong", "InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid"})
+
+
+class SnsDelivery(AwsBatchDelivery):
+    """A `broker_bridge.targets.Target`: PublishBatch of up to ten messages."""
+
+    def __init__(self, spec: SnsTarget, *, client: Callable[[], Any], calls: BlockingCalls) -> None:
+        self._spec = spec
+        self._is_fifo = spec.topic_arn.endswith(".fifo")
+        limits = Limits(entries=_MAX_ENTRIES, bytes=MAX_BATCH_BYTES)
+        super().__init__("SNS", limits, client=client, calls=calls, ordered=self._is_fifo, poison=_POISON)
+
+    def _entry(self, parcel: Parcel, position: int) -> Mapping[str, Any]:
+        return {
+            "Id": str(position),
+            "Message": body_text(parcel),
+            "MessageAttributes": message_attributes(parcel),
+        } | (fifo_ids(parcel, self._spec.group_property) if self._is_fifo else {})
+
+    def _size(self, entry: Mapping[str, Any]) -> int:
+        return size(entry["Message"], entry["MessageAttributes"])
+
+    def _fault(self, entry: Mapping[str, Any]) -> str:
+        return fault(entry["Message"], entry["MessageAttributes"], service="SNS", limit=MAX_BATCH_BYTES)
+
+    def _call(self, client: Any, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        arn = self._spec.topic_arn
+        response: Mapping[str, Any] = client.publish_batch(TopicArn=arn, PublishBatchRequestEntries=entries)
+        return response
+
+    def _outcomes(self, items: Sequence[Item], response: Mapping[str, Any]) -> dict[int, Outcome]:  # noqa: ARG002
+        return batch_outcomes("SNS", response)
