@@ -13,6 +13,7 @@ from broker_bridge.broker import BrokerAddress, Connect
 from broker_bridge.clock import Clock
 from broker_bridge.dedup import Dedup
 from broker_bridge.filtering import MessageFilter
+from broker_bridge.guard import Guard
 from broker_bridge.pump import Pump
 from broker_bridge.routes import ROUTES_PATH, InvalidRouteError, Route, parse_route
 from broker_bridge.session import Session, SessionState
@@ -89,6 +90,7 @@ class _Runner:
     def __init__(self, name: str, parts: Parts, report: Callable[[], None]) -> None:
         self.state = RouteState(name=name)
         self._lanes: list[_Lane] = []
+        self._guard: Guard | None = None
         self._sessions: list[SessionState] = []
         self._parts = parts
         self._report = report
@@ -130,7 +132,14 @@ class _Runner:
 
     async def _serve(self, route: Route) -> None:
         """Runs the route until it shall change."""
-        self._lanes = self._open_lanes(route)
+        self._guard = Guard(
+            route,
+            self._parts.targets,
+            stats=self.state.stats,
+            monotonic=self._parts.clock.monotonic,
+            changed=self._on_circuit,
+        )
+        self._lanes = self._open_lanes(route, self._guard.targets)
         self._sessions = [SessionState(active=False, detail="connecting")] * len(self._lanes)
         self._set(RouteStatus.CONNECTING, "connecting")
         changed = asyncio.ensure_future(self._changed.wait())
@@ -138,6 +147,7 @@ class _Runner:
         try:
             await asyncio.wait([changed, *working], return_when=asyncio.FIRST_COMPLETED)
             if changed.done():
+                self._guard.stop()
                 await asyncio.gather(*(self._finish(lane) for lane in self._lanes))
         finally:
             for task in (changed, *working):
@@ -148,7 +158,7 @@ class _Runner:
             if isinstance(result, Exception):
                 raise result
 
-    def _open_lanes(self, route: Route) -> "list[_Lane]":
+    def _open_lanes(self, route: Route, targets: Targets) -> "list[_Lane]":
         """A route without lanes has one, which delivers side by side."""
         parts = self._parts
         dedup, delivering = parts.dedup(route.name), set[str]()
@@ -161,7 +171,7 @@ class _Runner:
                 route,
                 broker=session,
                 message_filter=parts.message_filter,
-                targets=parts.targets,
+                targets=targets,
                 dedup=dedup,
                 clock=parts.clock,
                 stats=self.state.stats,
@@ -188,6 +198,7 @@ class _Runner:
             stats=self.state.stats,
             in_flight=sum(part.in_flight for part in parts),
             oldest_age=max((part.oldest_age for part in parts), default=0.0),
+            open_circuits=len(self._guard.open_circuits()) if self._guard else 0,
         )
 
     def _on_session(self, lane: int, state: SessionState) -> None:
@@ -200,9 +211,19 @@ class _Runner:
         inactive = next((state for state in self._sessions if not state.active), None)
         self.state.server = next((state.server for state in self._sessions if state.server), "")
         if inactive is None:
-            self._set(RouteStatus.ACTIVE, "")
+            self._set(RouteStatus.ACTIVE, self._circuits())
         else:
             self._set(RouteStatus.CONNECTING, inactive.detail)
+
+    def _on_circuit(self) -> None:
+        if self.state.status is RouteStatus.ACTIVE:
+            self._set(RouteStatus.ACTIVE, self._circuits())
+        self._log.warning("the circuit of a target changed", open=self._guard.open_circuits() if self._guard else [])
+
+    def _circuits(self) -> str:
+        """Which targets are not called now; empty when all are."""
+        circuits = self._guard.open_circuits() if self._guard else []
+        return f"circuit open: {'; '.join(circuits)}" if circuits else ""
 
     def _set(self, status: RouteStatus, detail: str) -> None:
         self.state.status, self.state.detail = status, detail
@@ -273,5 +294,8 @@ class Bridge:
     def _tell(self) -> None:
         states = self.states()
         wrong = [f"{state.name}: {state.detail}" for state in states if state.status is RouteStatus.CONNECTING]
+        impaired = [
+            f"{state.name}: {state.detail}" for state in states if state.status is RouteStatus.ACTIVE and state.detail
+        ]
         invalid = [state.fault for state in states if state.fault]
-        self._report(not wrong, "; ".join(wrong + invalid))
+        self._report(not wrong, "; ".join(wrong + impaired + invalid))

@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from penstock.bridge.v1 import route_pb2
 from penstock.filtering.v1 import message_pb2
 
+from broker_bridge.circuit import CircuitSettings
 from broker_bridge.parcel import AttributeKind
 from broker_bridge.protobuf_types import is_known, known_types
 from broker_bridge.retry_policy import RetryPolicy
@@ -31,6 +32,9 @@ _DEFAULT_BATCH_MESSAGES = 100
 _MAX_BATCH_BYTES = 6_000_000
 _MAX_WINDOW_SECONDS = 300
 _MAX_LANES = 64
+_MIN_RATE, _MAX_RATE = 0.001, 1e6
+_MAX_FAILURES = 1000
+_MIN_OPEN_SECONDS, _MAX_OPEN_SECONDS = 0.1, 3600
 _DEFAULT_BATCH_BYTES = 4 * _KIBIBYTE * _KIBIBYTE
 _ATTRIBUTE_KINDS = {
     message_pb2.ATTRIBUTE_TYPE_STRING: AttributeKind.STRING,
@@ -54,6 +58,7 @@ class Route:
     """A valid route. `version` is that of its parameter. Either `filter_topic` or `targets` is set.
 
     With `lanes` each of so many subscriptions delivers one message after the other; without, order is not kept.
+    `rate_limit` is in messages a second to each target, 0 without limit.
     """
 
     name: str
@@ -72,6 +77,8 @@ class Route:
     group_property: str = ""
     accept_empty: bool = False
     lanes: int = 0
+    rate_limit: float = 0.0
+    circuit_breaker: CircuitSettings | None = None
     version: int = 0
 
     @property
@@ -187,6 +194,7 @@ def _check(name: str, document: route_pb2.Route) -> list[FieldViolation]:
         require(document.targets, "filter_topic", "set filter_topic, or at least one of targets")
     _check_numbers(document, require)
     check_retry(document, require)
+    _check_guards(document, require)
     _check_format(document, require)
     require("\x00" not in document.selector, "selector", "a selector cannot hold U+0000")
     return faults
@@ -208,6 +216,34 @@ def _check_numbers(document: route_pb2.Route, require: Callable[[object, str, st
     )
     window = seconds(document.batch.window)
     require(0 <= window <= _MAX_WINDOW_SECONDS, "batch.window", f"{window:g} s is not between 0 and 300 s")
+
+
+def _check_guards(document: route_pb2.Route, require: Callable[[object, str, str], None]) -> None:
+    rate, breaker = document.rate_limit, document.circuit_breaker
+    require(
+        rate == 0 or _MIN_RATE <= rate <= _MAX_RATE,
+        "rate_limit",
+        f"{rate:g} is not between {_MIN_RATE:g} and {_MAX_RATE:.0f} messages a second (0 means without limit)",
+    )
+    require(
+        0 <= breaker.failures <= _MAX_FAILURES,
+        "circuit_breaker.failures",
+        f"{breaker.failures} is not between 1 and {_MAX_FAILURES} (0 means the default)",
+    )
+    open_seconds = seconds(breaker.open)
+    require(
+        not breaker.HasField("open") or _MIN_OPEN_SECONDS <= open_seconds <= _MAX_OPEN_SECONDS,
+        "circuit_breaker.open",
+        f"{open_seconds:g} s is not between {_MIN_OPEN_SECONDS:g} and {_MAX_OPEN_SECONDS} s",
+    )
+
+
+def _circuit(breaker: route_pb2.CircuitBreakerSettings) -> CircuitSettings:
+    default = CircuitSettings()
+    return CircuitSettings(
+        failures=breaker.failures or default.failures,
+        open_seconds=seconds(breaker.open) if breaker.HasField("open") else default.open_seconds,
+    )
 
 
 def _check_format(document: route_pb2.Route, require: Callable[[object, str, str], None]) -> None:
@@ -246,6 +282,8 @@ def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...]
         retry=retry_policy(document.retry),
         concurrency=1 if document.lanes else document.concurrency or 4,
         lanes=document.lanes,
+        rate_limit=document.rate_limit,
+        circuit_breaker=_circuit(document.circuit_breaker) if document.HasField("circuit_breaker") else None,
         prefetch=document.prefetch or 1000,
         paused=document.paused,
         group_property=document.group_property,

@@ -144,6 +144,9 @@ def _stats(snapshot: Snapshot) -> bridge_service_pb2.RouteStats:
         dead_lettered=counts.dead_lettered,
         duplicates=counts.duplicates,
         in_flight=snapshot.in_flight,
+        open_circuits=snapshot.open_circuits,
+        circuits_opened=counts.circuits_opened,
+        rate_limited=counts.rate_limited,
     )
     encoded.oldest_in_flight_age.FromMilliseconds(int(snapshot.oldest_age * 1000))
     return encoded

@@ -22,6 +22,10 @@ class RouteStats:
     """ACKs not sent because their connection was gone: those messages come again."""
     connections: int = 0
     connections_lost: int = 0
+    circuits_opened: int = 0
+    """Times that a target was not called any more."""
+    rate_limited: int = 0
+    """Waits for the rate limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,7 @@ class Snapshot:
     stats: RouteStats
     in_flight: int
     oldest_age: float
+    open_circuits: int = 0
 
 
 class BridgeMetrics(Collector):
@@ -55,7 +60,11 @@ class BridgeMetrics(Collector):
         age = GaugeMetricFamily(
             "penstock_bridge_oldest_in_flight_seconds", "Age of the oldest message in flight.", labels=("route",)
         )
+        circuits = GaugeMetricFamily(
+            "penstock_bridge_open_circuits", "Targets that are not called now.", labels=("route",)
+        )
         for snapshot in snapshots:
+            circuits.add_metric((snapshot.route,), snapshot.open_circuits)
             in_flight.add_metric((snapshot.route,), snapshot.in_flight)
             age.add_metric((snapshot.route,), snapshot.oldest_age)
-        yield from (in_flight, age)
+        yield from (in_flight, age, circuits)

@@ -1,9 +1,10 @@
-"""Routes with several targets, on the real broker: an HTTP endpoint, a queue and a service beside each other."""
+"""Routes with several targets on the real broker, and what keeps a target from being called too often."""
 
 import asyncio
 from uuid import uuid4
 
 import pytest
+from penstock.bridge.v1 import bridge_service_pb2
 
 from broker_bridge.activemq import ActiveMq
 from broker_bridge.broker import BrokerAddress, Login
@@ -88,3 +89,50 @@ async def test_a_copy_in_another_queue_is_what_the_producer_sent(
     assert (second.kind, second.body) == ("bytes", data.data)
     assert {name: first.headers.get(name) for name in headers} == headers
     assert {name: first.properties[name].value for name in properties} == {"colour": "blue: \\ green", "count": "42"}
+
+
+async def test_a_target_that_is_away_is_not_called_until_its_circuit_is_tried_again(
+    activemq: RunningPart, valkey: RunningPart, service: RecordingService, queue: str, jms: JmsClient
+) -> None:
+    """The open circuit is seen in state, counts and health; the bridge serves on, and everything arrives in the end."""
+    await service.stop()
+    route = {
+        "source": f"queue://{queue}",
+        "targets": [{"grpc": {"address": service.address}}],
+        "circuit_breaker": {"failures": 2, "open": "0.5s"},
+        "retry": {"unavailable": AT_ONCE},
+    }
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        await bridge.put("breaker", route)
+        sent = await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"message {n}") for n in range(10)])
+
+        async def opened() -> bool:
+            return (await bridge.stats("breaker")).open_circuits == 1
+
+        await eventually(opened, "the circuit is open")
+        (state,) = (await bridge.api.ListRoutes(bridge_service_pb2.ListRoutesRequest())).routes
+        assert state.status == bridge_service_pb2.ROUTE_STATUS_ACTIVE
+        assert f"circuit open: gRPC {service.address}" in state.detail
+        health = bridge.health.get("routes")
+        assert health is not None
+        assert health.serving
+        assert "circuit open" in health.detail
+        await service.start()
+        await settled(bridge, "breaker", 10)
+        stats = await bridge.stats("breaker")
+        assert (stats.open_circuits, stats.dead_lettered) == (0, 0)
+        assert stats.circuits_opened >= 1
+    assert sorted(service.ids) == sorted(sent)
+
+
+async def test_a_rate_limit_holds_messages_back_and_loses_none(
+    activemq: RunningPart, valkey: RunningPart, service: RecordingService, queue: str, jms: JmsClient
+) -> None:
+    """What is beyond a second's worth waits."""
+    targets = [{"grpc": {"address": service.address}}]
+    sent = await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"message {n}") for n in range(400)])
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        await bridge.put("limited", {"source": f"queue://{queue}", "targets": targets, "rate_limit": 200})
+        await settled(bridge, "limited", 400)
+        assert (await bridge.stats("limited")).rate_limited > 0
+    assert sorted(service.ids) == sorted(sent)

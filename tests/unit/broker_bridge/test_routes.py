@@ -6,6 +6,7 @@ import pytest
 from penstock.bridge.v1 import route_pb2
 from penstock.tracking.v1 import tracking_event_pb2
 
+from broker_bridge.circuit import CircuitSettings
 from broker_bridge.parcel import AttributeKind
 from broker_bridge.routes import InvalidRouteError, Route, dead_letter_queue, parse_route, route_document
 from broker_bridge.targets import GrpcTarget, LambdaTarget, SqsTarget
@@ -143,6 +144,10 @@ def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> Non
         ({"body_format": 99}, "body_format", "99"),
         ({"attributes": {"a": 99}}, "attributes.a", "99"),
         ({"selector": "a\u0000"}, "selector", "U+0000"),
+        ({"rate_limit": -1}, "rate_limit", "not between 0.001 and 1000000"),
+        ({"rate_limit": "NaN"}, "rate_limit", "not between"),
+        ({"circuit_breaker": {"failures": 1001}}, "circuit_breaker.failures", "1001"),
+        ({"circuit_breaker": {"open": "0s"}}, "circuit_breaker.open", "not between 0.1 and 3600"),
         ({"unknown": 1}, "unknown", "no field named"),
         ({"batch": {"window": "soon"}}, "batch", "soon"),
         ({"concurrency": "many"}, "concurrency", "many"),
@@ -219,3 +224,13 @@ def test_the_document_of_a_route_carries_its_name() -> None:
 def test_dead_letters_lie_where_the_broker_would_put_them() -> None:
     """The individual dead letter strategy with the prefix DLQ."""
     assert dead_letter_queue("queue://orders") == "queue://DLQ.orders"
+
+
+def test_rate_limit_and_circuit_breaker_are_off_unless_the_route_has_them() -> None:
+    """An empty circuit breaker has the defaults."""
+    plain = parsed(TO_TOPIC)
+    assert (plain.rate_limit, plain.circuit_breaker) == (0.0, None)
+    assert parsed(TO_TOPIC | {"circuit_breaker": {}}).circuit_breaker == CircuitSettings(failures=5, open_seconds=10.0)
+    given = parsed(TO_TOPIC | {"rate_limit": 2.5, "circuit_breaker": {"failures": 2, "open": "30s"}})
+    assert given.rate_limit == 2.5
+    assert given.circuit_breaker == CircuitSettings(failures=2, open_seconds=30.0)
