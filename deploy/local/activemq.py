@@ -1,13 +1,14 @@
 """ActiveMQ Classic itself, run from its jars: STOMP for the bridge, OpenWire for JMS producers, KahaDB on disk."""
 
 import fcntl
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from signal import SIGTERM
 
-from deploy.local.jar_sources import JAR_SOURCES
-from deploy.local.jars import broker_jars
+from deploy.local.jar_sources import jar_sources
+from deploy.local.jars import LOCK_FILES, broker_jars, chosen_line, read_lock
 from deploy.local.java import find_java
 from deploy.local.part import PartError, PartNotReadyError, PartSpec, Progress
 from deploy.local.probes import ask
@@ -43,8 +44,11 @@ def activemq_part(
     user: str = BROKER_USER,
     password: str = BROKER_PASSWORD,
     environ: Mapping[str, str] | None = None,
+    line: str | None = None,
 ) -> PartSpec:
     """Find Java and the jars (fetching them once into `cache`) and describe the broker's process.
+
+    `line` is the line of ActiveMQ Classic to run, 5.18 or 6.1; None takes the one PENSTOCK_ACTIVEMQ names.
 
     `home` is where the broker looks for its own files; `data_directory` holds queues and scheduled messages and
     belongs to one broker at a time.
@@ -55,7 +59,8 @@ def activemq_part(
     """
     _refuse_locked(data_directory)
     java = find_java(progress, environ)
-    jars = broker_jars(cache, progress, JAR_SOURCES)
+    line = line or chosen_line(os.environ if environ is None else environ)
+    jars = broker_jars(cache, progress, jar_sources(line), read_lock(LOCK_FILES[line]))
     # Java's user.home and temporary files stay inside the stack's own folder.
     temporary = data_directory / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
@@ -69,11 +74,12 @@ def activemq_part(
             "-cp", jars.class_path, "org.apache.activemq.console.Main", "start", f"xbean:{CONFIGURATION.as_uri()}",
         ),
         environment={
-            "ACTIVEMQ_DATA": str(data_directory),
-            "ACTIVEMQ_STOMP_PORT": str(stomp_port),
-            "ACTIVEMQ_OPENWIRE_PORT": str(openwire_port),
-            "ACTIVEMQ_USER": user,
-            "ACTIVEMQ_PASSWORD": password,
+            "BROKER_DATA": str(data_directory),
+            "BROKER_HOST": "127.0.0.1",
+            "BROKER_STOMP_PORT": str(stomp_port),
+            "BROKER_OPENWIRE_PORT": str(openwire_port),
+            "BROKER_USER": user,
+            "BROKER_PASSWORD": password,
         },
         data_directory=data_directory,
         addresses={"stomp": f"127.0.0.1:{stomp_port}", "openwire": f"127.0.0.1:{openwire_port}"},

@@ -23,8 +23,9 @@ def default_home(environ: Mapping[str, str]) -> Path:
 
 
 def jar_cache() -> Path:
-    """Where fetched broker jars are kept between runs; shared by all homes."""
-    return _root() / ".cache" / "jars"
+    """Where fetched broker jars are kept between runs; shared by all homes. PENSTOCK_JARS names another folder."""
+    chosen = os.environ.get("PENSTOCK_JARS")
+    return Path(chosen) if chosen else _root() / ".cache" / "jars"
 
 
 def _root() -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree as ET
 
-from deploy.local.jars import JarSource, PinnedJar, SourceUnavailableError, broker_version
+from deploy.local.jars import DEFAULT_LINE, JarSource, PinnedJar, SourceUnavailableError, broker_version
 from deploy.local.part import Progress
 
 _MAVEN_SECONDS = 600.0
@@ -145,3 +145,8 @@ JAR_SOURCES = (
     JarSource(name="Maven Central by mvn", fetch=fetch_with_maven, is_pinned=True),
     JarSource(name="the distribution's packages by apt-get", fetch=fetch_from_debian, is_pinned=False),
 )
+
+
+def jar_sources(line: str) -> Sequence[JarSource]:
+    """The sources of one line of ActiveMQ. The distribution has a 5.x alone, which cannot stand in for another line."""
+    return [source for source in JAR_SOURCES if source.is_pinned or line == DEFAULT_LINE]

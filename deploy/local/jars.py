@@ -1,18 +1,20 @@
 """The jars ActiveMQ is started from: pinned and checked, fetched once into a cache below the repository.
 
-Data flow: lock file -> cache, else the first source that can be reached -> every checksum compared -> class path.
+Data flow: line -> lock file -> cache, else the first source that answers -> every checksum compared -> class path.
 """
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deploy.local.part import PartError, Progress
 
-LOCK_FILE = Path(__file__).with_name("activemq-jars.lock")
+LOCK_FILES: Mapping[str, Path] = {line: Path(__file__).with_name(f"activemq-{line}.lock") for line in ("5.18", "6.1")}
+"""The lock file of each line of ActiveMQ Classic: 5.18 with javax JMS, 6.1 with jakarta JMS."""
+DEFAULT_LINE = "5.18"
 _ORIGIN_FILE = "ORIGIN"
 
 
@@ -70,7 +72,19 @@ class JarSource:
     is_pinned: bool
 
 
-def read_lock(lock: Path = LOCK_FILE) -> tuple[PinnedJar, ...]:
+def chosen_line(environ: Mapping[str, str]) -> str:
+    """The line of ActiveMQ Classic that PENSTOCK_ACTIVEMQ names, else the default one.
+
+    Raises:
+        JarsError: it names none that is pinned here.
+    """
+    line = environ.get("PENSTOCK_ACTIVEMQ") or DEFAULT_LINE
+    if line not in LOCK_FILES:
+        raise JarsError(f"PENSTOCK_ACTIVEMQ={line!r} is no line of ActiveMQ known here: set {' or '.join(LOCK_FILES)}")
+    return line
+
+
+def read_lock(lock: Path = LOCK_FILES[DEFAULT_LINE]) -> tuple[PinnedJar, ...]:
     """The pinned jars. A line is `group:artifact:version sha256`; `#` starts a comment.
 
     Raises:

@@ -1,7 +1,8 @@
 """Real JMS messages from Python: runs the Java producer and consumer of `tests/jms` over OpenWire.
 
 With a JDK the Java source itself is run; a bare JRE cannot compile and runs the classes that were built from it, which
-also start a second faster.
+also start a second faster. The source imports `javax.jms`, as clients of ActiveMQ 5.x do; the classes for 6.x are built
+from the same source with `jakarta.jms` in its place, the one thing that differs.
 """
 
 import os
@@ -10,12 +11,13 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Self
 
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
 from deploy.local.home import jar_cache
-from deploy.local.jar_sources import JAR_SOURCES
-from deploy.local.jars import broker_jars
+from deploy.local.jar_sources import jar_sources
+from deploy.local.jars import DEFAULT_LINE, LOCK_FILES, broker_jars, chosen_line, read_lock
 from deploy.local.java import JavaRuntime, find_java
 from deploy.local.part import PartError, Progress, SilentProgress
 
@@ -23,10 +25,12 @@ _INSTALLED = Path(__file__).with_name("jms_tool")  # where the wheel has it
 _FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "tests" / "jms"
 JMS_SOURCE = _FOLDER / "JmsTool.java"
 JMS_CLASSES = _FOLDER / "classes"
+JAKARTA_CLASSES = _FOLDER / "classes-jakarta"
 # A producer rides over a broker that comes back; one that never was there is reported after a few attempts.
 _FIRST_ATTEMPTS = 3
 _INT_BITS = 31
 
+JmsApi = Literal["javax", "jakarta"]
 JmsType = Literal["string", "boolean", "byte", "short", "int", "long", "float", "double", "bytes"]
 
 
@@ -146,7 +150,8 @@ class JmsClient:
     @property
     def description(self) -> str:
         """How the Java client is run, for the screen."""
-        compiled = "from prebuilt classes" if self.classes == JMS_CLASSES else "compiled from source"
+        prebuilt = self.classes in (JMS_CLASSES, JAKARTA_CLASSES)
+        compiled = "from prebuilt classes" if prebuilt else "compiled from source"
         how = "from source" if self.runs_source else compiled
         return f"{JMS_SOURCE.name} {how}{'' if self.java.has_compiler else ', there is no Java compiler'}, {self.java}"
 
@@ -213,11 +218,14 @@ class JmsClient:
         return done.stdout
 
 
-def compile_classes(java: JavaRuntime, class_path: str, directory: Path) -> None:
+def compile_classes(java: JavaRuntime, class_path: str, directory: Path, *, api: JmsApi = "javax") -> None:
     """Compile the source for Java 17, the oldest that runs the broker. Raises `JmsError` when that fails."""
     compiler = java.executable.resolve().with_name("javac")
-    command: list[str | Path] = [compiler, "--release", "17", "-cp", class_path, "-d", directory, JMS_SOURCE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with TemporaryDirectory() as scratch:
+        source = Path(scratch, JMS_SOURCE.name)
+        source.write_text(JMS_SOURCE.read_text(encoding="utf-8").replace("javax.jms.", f"{api}.jms."), encoding="utf-8")
+        command: list[str | Path] = [compiler, "--release", "17", "-cp", class_path, "-d", directory, source]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise JmsError(f"{compiler}: {done.stderr}")
 
@@ -229,25 +237,32 @@ def find_jms_client(
     password: str = BROKER_PASSWORD,
     cache: Path | None = None,
     progress: Progress | None = None,
+    line: str | None = None,
 ) -> JmsClient:
     """A client on the machine's Java and the broker's own jars, which are fetched when they are not cached.
+
+    `line` is the line of ActiveMQ Classic the client is of: 5.18 speaks javax JMS, 6.1 jakarta JMS, either to any
+    broker. None takes the one PENSTOCK_ACTIVEMQ names.
 
     Raises:
         JmsError: no Java or no jars.
     """
     progress = progress or SilentProgress()
     try:
+        line = line or chosen_line(os.environ)
         java = find_java(progress)
-        jars = broker_jars(cache or jar_cache(), progress, JAR_SOURCES)
+        jars = broker_jars(cache or jar_cache(), progress, jar_sources(line), read_lock(LOCK_FILES[line]))
     except PartError as error:
         raise JmsError(str(error)) from error
+    is_javax = line == DEFAULT_LINE
     client = JmsClient(
         java=java,
         class_path=jars.class_path,
         broker_url=broker_url,
         user=user,
         password=password,
-        runs_source=java.has_compiler,
+        runs_source=java.has_compiler and is_javax,
+        classes=JMS_CLASSES if is_javax else JAKARTA_CLASSES,
     )
     progress.step(f"JMS client: {client.description}")
     return client
@@ -258,9 +273,14 @@ def _with_failover(url: str) -> str:
 
 
 def _cause(stderr: str) -> str:
-    """The first exception of a Java stack trace, without its frames."""
+    """The first exception of a Java stack trace and what began it, without their frames."""
     lines = [line.strip() for line in stderr.splitlines() if "Exception" in line or "rror" in line]
-    return lines[0].removeprefix('Exception in thread "main" ') if lines else stderr.strip() or "no reason given"
+    if not lines:
+        return stderr.strip() or "no reason given"
+    first = lines[0].removeprefix('Exception in thread "main" ')
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    text = causes[-1].partition(": ")[2] if causes else ""
+    return first if text in first else f"{first} ({causes[-1]})"
 
 
 def _base64(text: str) -> str:

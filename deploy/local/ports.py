@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 LOOPBACK = "127.0.0.1"
 # Above the registered services most machines run, below the range Linux takes outgoing ports from (32768).
@@ -14,6 +15,12 @@ _TCP_LISTEN = "0A"  # state column of /proc/net/tcp, proc_pid_net(5)
 
 class PortTakenError(Exception):
     """Ports the stack needs are in use; the message names each with its owner and what to do."""
+
+
+class Addresses(Protocol):
+    """Where each listener of a stack is reached: `host:port` by the names of `Ports`."""
+
+    def address(self, name: str) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +49,23 @@ class Ports:
 
     def address(self, name: str) -> str:
         return f"{LOOPBACK}:{getattr(self, name)}"
+
+
+class ContainerAddresses:
+    """The listeners of the stack in containers, each by its service's name in compose, on the documented ports."""
+
+    _HOSTS: Mapping[str, str] = {
+        "stomp": "activemq",
+        "openwire": "activemq",
+        "emulator": "aws",
+        "lambda_endpoint": "lambda",
+        "tracking_http": "tracking",
+    }
+
+    def address(self, name: str) -> str:
+        """`host:port` inside the network of the containers."""
+        host = self._HOSTS.get(name, name.removesuffix("_metrics"))
+        return f"{host}:{getattr(default_ports(), name)}"
 
 
 def default_ports(offset: int = 0) -> Ports:

@@ -1,6 +1,6 @@
-"""Rewrite the checksums in the lock file after its versions were edited: `python -m deploy.local.relock`.
+"""Rewrite the checksums in the lock files after their versions were edited: `python -m deploy.local.relock`.
 
-The jars come from Maven Central by jgo; run the whole suite on them before committing the lock.
+The jars come from Maven Central by jgo; run the whole suite on them before committing a lock.
 """
 
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deploy.local.jar_sources import fetch_with_jgo
-from deploy.local.jars import LOCK_FILE, PinnedJar, read_lock, sha256_of
+from deploy.local.jars import LOCK_FILES, PinnedJar, read_lock, sha256_of
 from deploy.local.part import PartError, Progress
 
 
@@ -38,6 +38,7 @@ def _coordinates(jar: PinnedJar) -> str:
 
 if __name__ == "__main__":
     try:
-        relock(LOCK_FILE, _StderrProgress())
+        for lock in LOCK_FILES.values():
+            relock(lock, _StderrProgress())
     except PartError as error:
         sys.exit(f"error: {error}")

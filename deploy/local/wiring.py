@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
-from deploy.local.ports import Ports
+from deploy.local.ports import Addresses
 
 MODULES: Mapping[str, str] = {
     "config": "services.config",
@@ -17,7 +17,7 @@ MODULES: Mapping[str, str] = {
 EMULATOR_LOGIN: Mapping[str, str] = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
-def service_addresses(kind: str, ports: Ports) -> Mapping[str, str]:
+def service_addresses(kind: str, ports: Addresses) -> Mapping[str, str]:
     """The listeners of a kind of process and where they are by default."""
     addresses = {"grpc": ports.address(kind), "metrics": ports.address(f"{kind}_metrics")}
     if kind == "tracking":
@@ -26,7 +26,7 @@ def service_addresses(kind: str, ports: Ports) -> Mapping[str, str]:
 
 
 def service_environment(
-    kind: str, *, ports: Ports, addresses: Mapping[str, str], data_directory: Path
+    kind: str, *, ports: Addresses, addresses: Mapping[str, str], data_directory: Path
 ) -> Mapping[str, str]:
     """The variables of one process that listens at `addresses` and uses the others of the stack at `ports`."""
     own = {
@@ -43,15 +43,15 @@ def _port(address: str) -> str:
     return address.rpartition(":")[2]
 
 
-def _config(_ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+def _config(_ports: Addresses, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
     return {"database": str(data / "parameters.sqlite3"), "key_file": str(data / "secret.key")}
 
 
-def _filtering(ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+def _filtering(ports: Addresses, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
     return {"config_target": ports.address("config"), "snapshot": str(data / "subscriptions.json")}
 
 
-def _tracking(ports: Ports, addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+def _tracking(ports: Addresses, addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
     return {
         "http_port": _port(addresses["http"]),
         "redis_url": f"redis://{ports.address('valkey')}/0",
@@ -60,11 +60,11 @@ def _tracking(ports: Ports, addresses: Mapping[str, str], data: Path) -> Mapping
     }
 
 
-def _persistence(_ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+def _persistence(_ports: Addresses, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
     return {"database": str(data / "events.sqlite3")}
 
 
-def _bridge(ports: Ports, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+def _bridge(ports: Addresses, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
     return {
         "broker_urls": f"stomp://{ports.address('stomp')}",
         "broker_user": BROKER_USER,

@@ -17,7 +17,7 @@ import pytest
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER, activemq_part
 from deploy.local.home import jar_cache
 from deploy.local.jar_sources import JAR_SOURCES, fetch_from_debian, fetch_with_jgo, fetch_with_maven
-from deploy.local.jars import LOCK_FILE, JarSource, broker_jars, read_lock
+from deploy.local.jars import DEFAULT_LINE, LOCK_FILES, JarSource, broker_jars, read_lock
 from deploy.local.java import find_java
 from deploy.local.jms import JMS_CLASSES, JmsClient, JmsMessage, compile_classes
 from deploy.local.part import SilentProgress
@@ -135,7 +135,7 @@ def cut_off_from_maven_central(directory: Path, monkeypatch: pytest.MonkeyPatch)
 def test_relock_restores_the_checksums_of_the_committed_lock(tmp_path: Path) -> None:
     """After an edit of versions the sums are filled in; comments and order stay."""
     lock = tmp_path / "jars.lock"
-    committed = LOCK_FILE.read_text()
+    committed = LOCK_FILES[DEFAULT_LINE].read_text()
     pinned = read_lock()
     emptied = committed
     for jar in pinned:

@@ -5,15 +5,16 @@ Needs a JDK 17 or newer. The classes are committed with the checksum of the sour
 
 import shutil
 import sys
+from pathlib import Path
 
 from deploy.local.home import jar_cache
-from deploy.local.jar_sources import JAR_SOURCES
-from deploy.local.jars import broker_jars, sha256_of
+from deploy.local.jar_sources import jar_sources
+from deploy.local.jars import LOCK_FILES, broker_jars, read_lock, sha256_of
 from deploy.local.java import find_java
-from deploy.local.jms import JMS_CLASSES, JMS_SOURCE, compile_classes
+from deploy.local.jms import JAKARTA_CLASSES, JMS_CLASSES, JMS_SOURCE, JmsApi, compile_classes
 from deploy.local.part import PartError, SilentProgress
 
-SOURCE_CHECKSUM = JMS_CLASSES / "JmsTool.java.sha256"
+CHECKSUM = "JmsTool.java.sha256"
 
 
 def main() -> None:
@@ -22,11 +23,13 @@ def main() -> None:
     java = find_java(progress)
     if not java.has_compiler:
         raise PartError(f"{java} has no compiler: install a JDK, or let JAVA_HOME name one")
-    jars = broker_jars(jar_cache(), progress, JAR_SOURCES)
-    shutil.rmtree(JMS_CLASSES, ignore_errors=True)
-    JMS_CLASSES.mkdir()
-    compile_classes(java, jars.class_path, JMS_CLASSES)
-    SOURCE_CHECKSUM.write_text(f"{sha256_of(JMS_SOURCE)}\n", encoding="utf-8")
+    apis: dict[str, tuple[JmsApi, Path]] = {"5.18": ("javax", JMS_CLASSES), "6.1": ("jakarta", JAKARTA_CLASSES)}
+    for line, (api, classes) in apis.items():
+        jars = broker_jars(jar_cache(), progress, jar_sources(line), read_lock(LOCK_FILES[line]))
+        shutil.rmtree(classes, ignore_errors=True)
+        classes.mkdir()
+        compile_classes(java, jars.class_path, classes, api=api)
+        (classes / CHECKSUM).write_text(f"{sha256_of(JMS_SOURCE)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

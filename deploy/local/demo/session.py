@@ -19,7 +19,7 @@ from penstock.persistence.v1.persistence_service_pb2_grpc import PersistenceServ
 from penstock.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 
 from deploy.local.jms import JmsClient
-from deploy.local.ports import Ports
+from deploy.local.ports import Addresses
 from services.runtime.channel import open_channel
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ T = TypeVar("T")
 class Session:
     """Clients of every API of the stack. boto3 clients and `jms` block: call them through `asyncio.to_thread`."""
 
-    ports: Ports
+    ports: Addresses
     config: "ConfigServiceAsyncStub"
     filtering: "FilteringServiceAsyncStub"
     tracking: "TrackingServiceAsyncStub"
@@ -118,7 +118,7 @@ async def eventually(
 
 
 @asynccontextmanager
-async def open_session(ports: Ports, jms: JmsClient) -> AsyncIterator[Session]:
+async def open_session(ports: Addresses, jms: JmsClient) -> AsyncIterator[Session]:
     """Clients of the stack that listens on `ports`."""
     import boto3  # noqa: PLC0415 - slow to import, and only a running story needs it
     from botocore.config import Config  # noqa: PLC0415

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.jar_sources import jar_sources
 from deploy.local.jars import (
+    LOCK_FILES,
     JarChecksumError,
     JarsError,
     JarSource,
@@ -14,6 +16,7 @@ from deploy.local.jars import (
     SourceUnavailableError,
     broker_jars,
     broker_version,
+    chosen_line,
     read_lock,
 )
 from deploy.local.part import Progress
@@ -153,9 +156,11 @@ def test_jars_another_process_put_there_meanwhile_are_used(tmp_path: Path) -> No
     assert [entry.name for entry in tmp_path.iterdir()] == ["activemq-5.18.4"]
 
 
-def test_committed_lock_pins_the_whole_class_path() -> None:
-    """Broker, both protocols, store, launcher and login are of one version, and no jar stands twice."""
-    pinned = read_lock()
+@pytest.mark.parametrize("line", LOCK_FILES)
+def test_committed_locks_pin_the_whole_class_path(line: str) -> None:
+    """Broker, both protocols, store, launcher and login are of one version of the line, and no jar stands twice."""
+    pinned = read_lock(LOCK_FILES[line])
+    assert broker_version(pinned).startswith(f"{line}.")
     activemq = {jar.artifact: jar.version for jar in pinned if jar.group == "org.apache.activemq"}
     assert {"activemq-broker", "activemq-stomp", "activemq-kahadb-store", "activemq-console"} <= set(activemq)
     assert set(activemq.values()) == {broker_version(pinned)}
@@ -173,3 +178,17 @@ def test_unreadable_line_of_a_lock_is_named_with_its_number(tmp_path: Path, line
     lock.write_text(f"# comment\n{line}\n")
     with pytest.raises(JarsError, match=r"jars.lock:2: expected `group:artifact:version sha256`"):
         read_lock(lock)
+
+
+def test_line_is_chosen_by_variable() -> None:
+    """5.18 by default, 6.1 by name; another one is refused with those there are."""
+    assert chosen_line({}) == "5.18"
+    assert chosen_line({"PENSTOCK_ACTIVEMQ": "6.1"}) == "6.1"
+    with pytest.raises(JarsError, match=r"PENSTOCK_ACTIVEMQ='5.19' is no line of ActiveMQ known here: set 5.18 or 6.1"):
+        chosen_line({"PENSTOCK_ACTIVEMQ": "5.19"})
+
+
+def test_distribution_stands_in_for_the_default_line_alone() -> None:
+    """Debian has a 5.x: it cannot pass for a 6.x."""
+    assert [source.is_pinned for source in jar_sources("5.18")] == [True, True, False]
+    assert [source.is_pinned for source in jar_sources("6.1")] == [True, True]

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from deploy.local.jars import sha256_of
 from deploy.local.java import JavaRuntime
-from deploy.local.jms import JMS_CLASSES, JMS_SOURCE, JmsClient, JmsError, JmsMessage, JmsReceived, JmsValue
+from deploy.local.jms import (
+    JAKARTA_CLASSES,
+    JMS_CLASSES,
+    JMS_SOURCE,
+    JmsClient,
+    JmsError,
+    JmsMessage,
+    JmsReceived,
+    JmsValue,
+)
 
 values = st.one_of(
     st.text(),
@@ -122,6 +131,14 @@ def test_java_failure_becomes_one_line_with_its_cause(tmp_path: Path) -> None:
     assert str(caught.value) == "JMS send q at tcp://127.0.0.1:1 failed after 1 messages: javax.jms.JMSException: no"
 
 
+def test_what_began_a_java_failure_is_told_beside_it(tmp_path: Path) -> None:
+    """The client of ActiveMQ 6 says "disposed" first and the reason last."""
+    trace = "jakarta.jms.JMSException: Disposed\\nCaused by: java.net.ConnectException: refused"
+    script = f"printf '{trace}' >&2; exit 1"
+    with pytest.raises(JmsError, match=r"JMSException: Disposed \(java.net.ConnectException: refused\)"):
+        client(tmp_path, script).send("q", [])
+
+
 def test_java_that_does_not_end_is_given_up(tmp_path: Path) -> None:
     """A producer that waits for a broker is bounded."""
     with pytest.raises(JmsError, match=r"did not end within 0\.05 s: is the broker up"):
@@ -148,5 +165,6 @@ def test_jdk_runs_the_source_and_jre_the_prebuilt_classes(tmp_path: Path) -> Non
 
 def test_prebuilt_classes_are_those_of_the_source() -> None:
     """`python -m tests.jms.build_classes` was run after the last change of the source."""
-    recorded = (JMS_CLASSES / "JmsTool.java.sha256").read_text().strip()
-    assert recorded == sha256_of(JMS_SOURCE), "run: python -m tests.jms.build_classes"
+    for classes in (JMS_CLASSES, JAKARTA_CLASSES):
+        recorded = (classes / "JmsTool.java.sha256").read_text().strip()
+        assert recorded == sha256_of(JMS_SOURCE), "run: python -m tests.jms.build_classes"
