@@ -1,0 +1,1 @@
+"""What stands in for upstream images where no image registry can be reached. Start with README.md."""
