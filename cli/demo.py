@@ -24,6 +24,8 @@ EPILOG = """Examples:
 penstock demo
 
 penstock demo --story orders --story restart
+
+docker compose run --rm demo
 """
 
 
@@ -37,18 +39,27 @@ def demo(
         list[str] | None, typer.Option("--story", metavar="NAME", help="Tell this story only; may be repeated.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every result as JSON.")] = False,
+    in_containers: Annotated[
+        bool, typer.Option("--in-containers", help="Tell them on the stack of docker compose, from inside its network.")
+    ] = False,
 ) -> None:
     """Start the embedded stack on free ports, tell the stories, end every process. Exit code 0 only if all held.
 
-    Stories: orders, ad-tracking, amazon-mq, configuration, restart.
+    Stories: orders, ad-tracking, amazon-mq, configuration, restart. With --in-containers nothing is started or ended,
+    and `restart` is left out: a container cannot kill its neighbours.
     """
-    from deploy.local.demo.stories import STORIES  # noqa: PLC0415 - see the package
+    from deploy.local.demo.stories import RESTART, STORIES  # noqa: PLC0415 - see the package
 
-    chosen = names or list(STORIES)
-    if unknown := [name for name in chosen if name not in STORIES]:
-        usage_error(f"no story {', '.join(unknown)}; there are {', '.join(STORIES)}")
+    stories = [name for name in STORIES if not (in_containers and name == RESTART)]
+    chosen = names or stories
+    if unknown := [name for name in chosen if name not in stories]:
+        usage_error(f"no story {', '.join(unknown)}; there are {', '.join(stories)}")
     presenter = _JsonPresenter() if as_json else _TextPresenter()
     started = time.monotonic()
+    if in_containers:
+        held = asyncio.run(_tell_in_containers(chosen, presenter))
+        presenter.finish(f"{RESTART} is told by `make demo` alone", held=held, seconds=time.monotonic() - started)
+        raise typer.Exit(0 if held else EXIT_REFUSED)
     try:
         home = _fresh_home()
     except OSError as error:
@@ -64,7 +75,7 @@ def demo(
         shutil.rmtree(home)
     else:
         presenter.step(f"data and logs are kept in {home}")
-    presenter.finish(held=held, seconds=time.monotonic() - started)
+    presenter.finish("every process has ended", held=held, seconds=time.monotonic() - started)
     if not held:
         raise typer.Exit(EXIT_REFUSED)
 
@@ -104,7 +115,7 @@ class _Presenter(Protocol):
     def stack_is_up(self, stack: "EmbeddedStack") -> None: ...
     def told(self, result: "StoryResult") -> None: ...
     def failed(self, error: Exception) -> None: ...
-    def finish(self, *, held: bool, seconds: float) -> None: ...
+    def finish(self, remark: str, *, held: bool, seconds: float) -> None: ...
 
 
 async def _tell(names: Sequence[str], home: Path, presenter: _Presenter) -> bool:
@@ -134,6 +145,19 @@ async def _tell(names: Sequence[str], home: Path, presenter: _Presenter) -> bool
             stage = Stage(session=session, kill=kill, second_intake=second["grpc"])
             return await tell_all(stage, names, presenter.told)
     except (PartError, PortTakenError, StartError, OSError) as error:
+        presenter.failed(error)
+        return False
+
+
+async def _tell_in_containers(names: Sequence[str], presenter: _Presenter) -> bool:
+    from deploy.local.demo.containers import open_stage  # noqa: PLC0415 - see the package
+    from deploy.local.demo.stories import tell_all  # noqa: PLC0415
+    from deploy.local.part import PartError  # noqa: PLC0415
+
+    try:
+        async with open_stage(presenter) as stage:
+            return await tell_all(stage, names, presenter.told)
+    except (PartError, OSError) as error:
         presenter.failed(error)
         return False
 
@@ -191,9 +215,9 @@ class _TextPresenter:
     def failed(self, error: Exception) -> None:
         self._console.print(f"error: {error}", style="red", markup=False)
 
-    def finish(self, *, held: bool, seconds: float) -> None:
+    def finish(self, remark: str, *, held: bool, seconds: float) -> None:
         verdict = "[green]every expectation held[/green]" if held else "[red]not every expectation held[/red]"
-        self._console.print(f"\n{verdict}; {seconds:.1f} s, and every process has ended")
+        self._console.print(f"\n{verdict}; {seconds:.1f} s, and {remark}")
 
 
 class _JsonPresenter:
@@ -219,5 +243,5 @@ class _JsonPresenter:
     def failed(self, error: Exception) -> None:
         self._error = str(error)
 
-    def finish(self, *, held: bool, seconds: float) -> None:
+    def finish(self, remark: str, *, held: bool, seconds: float) -> None:  # noqa: ARG002 - for people
         print_json({"held": held, "seconds": round(seconds, 1), "stories": self._stories, "error": self._error})

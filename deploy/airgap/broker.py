@@ -1,8 +1,8 @@
 """The stand-in's broker: `python -m deploy.airgap.broker` becomes the embedded stack's ActiveMQ.
 
-Told by the environment what the upstream image's mounted configuration is told: BROKER_HOST, BROKER_DATA, BROKER_STOMP_PORT,
-BROKER_OPENWIRE_PORT, BROKER_USER, BROKER_PASSWORD. The configuration is a file mounted where the upstream image keeps it,
-else the embedded stack's own.
+It is told by the environment what the upstream image's mounted configuration is told: BROKER_HOST, BROKER_DATA,
+BROKER_STOMP_PORT, BROKER_OPENWIRE_PORT, BROKER_USER, BROKER_PASSWORD. The configuration is a file mounted where the
+upstream image keeps it, else the embedded stack's own.
 """
 
 import os

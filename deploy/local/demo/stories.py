@@ -23,12 +23,15 @@ class Stage:
     second_intake: str
 
 
+RESTART = "restart"
+"""The story that kills processes; it needs a stack whose processes can be killed."""
+
 STORIES: dict[str, Callable[[Stage], Awaitable[StoryResult]]] = {
     "orders": lambda stage: orders.tell(stage.session),
     "ad-tracking": lambda stage: ad_tracking.tell(stage.session, stage.second_intake),
     "amazon-mq": lambda stage: amazon_mq.tell(stage.session),
     "configuration": lambda stage: configuration.tell(stage.session),
-    "restart": lambda stage: restart.tell(stage.session, stage.kill),
+    RESTART: lambda stage: restart.tell(stage.session, stage.kill),
 }
 
 
