@@ -15,6 +15,7 @@ from broker_bridge.dedup import Dedup
 from broker_bridge.filtering import MessageFilter
 from broker_bridge.guard import Guard
 from broker_bridge.pump import Pump
+from broker_bridge.replies import Answers
 from broker_bridge.routes import ROUTES_PATH, InvalidRouteError, Route, parse_route
 from broker_bridge.session import Session, SessionState
 from broker_bridge.stats import RouteStats, Snapshot
@@ -51,6 +52,7 @@ class Parts:
     addresses: Sequence[BrokerAddress]
     message_filter: MessageFilter
     targets: Targets
+    answers: Answers
     dedup: Callable[[str], Dedup]
     clock: Clock
     drain_seconds: float
@@ -172,6 +174,7 @@ class _Runner:
                 broker=session,
                 message_filter=parts.message_filter,
                 targets=targets,
+                answers=parts.answers,
                 dedup=dedup,
                 clock=parts.clock,
                 stats=self.state.stats,

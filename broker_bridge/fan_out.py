@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from broker_bridge.filtering import Destination
 from broker_bridge.parcel import Parcel
 from broker_bridge.retry_policy import EXCUSED
 from broker_bridge.settlement import Entry
-from broker_bridge.targets import Accepted, ErrorClass, Origin, Outcome, Rejected, Retry, Targets
+from broker_bridge.targets import Accepted, ErrorClass, Origin, Outcome, Rejected, Reply, Retry, Targets
 from broker_bridge.trace import delivery_trace
 from services.runtime.telemetry import current_trace
 
@@ -17,13 +17,14 @@ from services.runtime.telemetry import current_trace
 class Attempt:
     """One attempt to deliver a message to `destinations`.
 
-    `retry` is set when at least one of them has to be asked again.
+    `retry` is set when at least one of them has to be asked again; `replies` are what the others answer the sender.
     """
 
     entry: Entry
     parcel: Parcel
     destinations: Sequence[Destination] = ()
     retry: Retry | None = None
+    replies: list[Reply] = field(default_factory=list)
 
 
 class FanOut:
@@ -60,6 +61,8 @@ def _note(attempt: Attempt, destination: str, outcome: Outcome, *, shared: bool)
     entry = attempt.entry
     if isinstance(outcome, Accepted):
         entry.accepted.add(destination)
+        if outcome.reply is not None:
+            attempt.replies.append(outcome.reply)
         return
     named = replace(outcome, reason=f"{destination}: {outcome.reason}")
     if isinstance(named, Rejected):

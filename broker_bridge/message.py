@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 
+from broker_bridge.text_codec import decode_text
+
 # Headers that STOMP 1.2 or ActiveMQ set themselves; every other header is a JMS property.
 _STANDARD_HEADERS = frozenset(
     {
@@ -53,10 +55,6 @@ _STOMP_PREFIXES = {
     "/temp-topic/": "temp-topic://",
 }
 _DEFAULT_PRIORITY = 4  # JMS 1.1 section 3.4.10
-
-
-class TextError(ValueError):
-    """Bytes that are no text; the message says where."""
 
 
 class MessageKind(Enum):
@@ -162,26 +160,3 @@ def to_stomp(uri: str) -> str:
     if not separator:
         return uri
     return f"/remote-{scheme}/{name}" if scheme.startswith("temp-") else f"/{scheme}/{name}"
-
-
-def decode_text(body: bytes) -> str:
-    """Text from UTF-8 or from Java's modified UTF-8, which brokers before AMQ-8398 send.
-
-    Modified UTF-8 writes U+0000 as C0 80 and characters beyond U+FFFF as two surrogates of three bytes each
-    (java.io.DataInput). Neither is valid UTF-8, so both forms are told apart by trying.
-
-    Raises:
-        TextError: when the bytes are neither, or hold half of a surrogate pair.
-    """
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        pass
-    try:
-        halves = body.replace(b"\xc0\x80", b"\x00").decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise TextError(f"the body is not UTF-8: byte 0x{body[error.start]:02x} at offset {error.start}") from None
-    try:
-        return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-    except UnicodeDecodeError as error:
-        raise TextError(f"the body holds half of a surrogate pair near character {error.start // 2}") from None

@@ -20,6 +20,7 @@ from broker_bridge.kinesis_target import KinesisDelivery
 from broker_bridge.lambda_target import LambdaDelivery
 from broker_bridge.queue_target import QueueDelivery
 from broker_bridge.redis_store import RedisStore
+from broker_bridge.replies import BrokerAnswers
 from broker_bridge.sender import Sender
 from broker_bridge.settings import BridgeSettings
 from broker_bridge.sns_target import SnsDelivery
@@ -113,6 +114,7 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
     """The adapters of a bridge, closed in the end; `health` hears of `filtering` and `dedup`."""
     connect = ActiveMq(settings.login(), answer_seconds=settings.broker_answer_seconds)
     sender = Sender(connect, settings.addresses())
+    replying = Sender(connect, settings.addresses())
     targets = Targets(TargetOpener(settings, sender))
     store = RedisStore(
         settings.redis_url.get_secret_value(),
@@ -123,6 +125,7 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
     async with AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
         closing.push_async_callback(sender.close)
+        closing.push_async_callback(replying.close)
         closing.push_async_callback(targets.close)
         filtering = await closing.enter_async_context(
             open_channel(settings.filtering_target, tls_ca=settings.filtering_tls_ca)
@@ -132,6 +135,7 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
             addresses=settings.addresses(),
             message_filter=GrpcFilter(filtering, report=lambda why: health.set("filtering", True, why)),
             targets=targets,
+            answers=BrokerAnswers(replying, time.monotonic),
             dedup=lambda route: GuardedDedup(store.records(route), report=lambda why: health.set("dedup", True, why)),
             clock=Clock(monotonic=time.monotonic, wall=_milliseconds, random=random.random),
             drain_seconds=settings.drain_seconds * 0.8,

@@ -7,10 +7,11 @@ from decimal import Decimal
 
 from penstock.bridge.v1 import route_pb2
 
-from broker_bridge.message import Message, MessageKind, TextError
+from broker_bridge.message import Message, MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.protobuf_types import fault_of
 from broker_bridge.routes import Route
+from broker_bridge.text_codec import TextError
 
 # The number grammar of JSON (RFC 8259 section 6), which filtering and SQS read too.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")

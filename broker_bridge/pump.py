@@ -25,6 +25,7 @@ from broker_bridge.message import decode_message
 from broker_bridge.parcel import Parcel
 from broker_bridge.postponement import postponed
 from broker_bridge.preparation import PoisonError, prepare
+from broker_bridge.replies import Answers
 from broker_bridge.retry_queue import RetryQueue
 from broker_bridge.routes import Route
 from broker_bridge.settlement import Entry, Ledger, State
@@ -52,6 +53,7 @@ class Pump:
         broker: Broker,
         message_filter: MessageFilter,
         targets: Targets,
+        answers: Answers,
         dedup: Dedup,
         clock: Clock,
         stats: RouteStats | None = None,
@@ -62,6 +64,7 @@ class Pump:
         self._broker = broker
         self._filter = message_filter
         self._fan_out = FanOut(route.name, targets)
+        self._answers = answers
         self._dedup = dedup
         self._clock = clock
         self._ledger = Ledger()
@@ -195,6 +198,7 @@ class Pump:
             return
         mine = await self._claim(list(zip(attempts, matches, strict=True)))
         await self._fan_out.deliver(mine)
+        await self._answer(mine)
         await self._conclude(mine)
 
     async def _match(self, parcels: Sequence[Parcel]) -> Sequence[Match] | None:
@@ -242,6 +246,17 @@ class Pump:
         entry.attempt = claim.attempt - 1
         reason = "the attempts before did not come to an end: the bridge stopped or lost its connection during each"
         await self._failures.give_up(entry, reason, ErrorClass.POISON)
+
+    async def _answer(self, attempts: Sequence[Attempt]) -> None:
+        """Before the messages are noted as done: whoever asked shall not wait in vain when the bridge dies."""
+        replies = [
+            self._answers.send(attempt.entry.message, reply, self.stats)
+            for attempt in attempts
+            if attempt.entry.message.reply_to
+            for reply in attempt.replies
+        ]
+        if replies:
+            await asyncio.gather(*replies)
 
     async def _conclude(self, attempts: Sequence[Attempt]) -> None:
         """Settles what succeeded, at once and together; then what failed, one by one."""

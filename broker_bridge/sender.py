@@ -61,6 +61,10 @@ class Sender:
         committed = f"{name}-committed"
         await connection.request(encode_frame("COMMIT", {"transaction": name, "receipt": committed}), committed)
 
+    async def server(self) -> str:
+        """What the broker says it is. Raises ConnectFailedError."""
+        return (await self._opened()).server
+
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close()

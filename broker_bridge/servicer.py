@@ -9,10 +9,11 @@ from broker_bridge.bridge import Bridge, Parts, RouteState, RouteStatus
 from broker_bridge.broker import BrokerError
 from broker_bridge.dead_letter_queue import DeadLetterQueue, DeadMessage
 from broker_bridge.grpc_target import broker_message
-from broker_bridge.message import MessageKind, TextError
+from broker_bridge.message import MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.routes import route_document
 from broker_bridge.stats import Snapshot
+from broker_bridge.text_codec import TextError
 from services.runtime.errors import NotFoundError, UnavailableError, invalid_field
 from services.runtime.health import HealthBoard
 
@@ -147,6 +148,8 @@ def _stats(snapshot: Snapshot) -> bridge_service_pb2.RouteStats:
         open_circuits=snapshot.open_circuits,
         circuits_opened=counts.circuits_opened,
         rate_limited=counts.rate_limited,
+        replies=counts.replies,
+        late_replies=counts.late_replies,
     )
     encoded.oldest_in_flight_age.FromMilliseconds(int(snapshot.oldest_age * 1000))
     return encoded

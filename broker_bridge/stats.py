@@ -20,6 +20,8 @@ class RouteStats:
     duplicates: int = 0
     dropped_acks: int = 0
     """ACKs not sent because their connection was gone: those messages come again."""
+    replies: int = 0
+    late_replies: int = 0
     connections: int = 0
     connections_lost: int = 0
     circuits_opened: int = 0

@@ -12,6 +12,7 @@ from broker_bridge.broker import BrokerAddress
 from broker_bridge.dedup import MemoryDedup
 from broker_bridge.filtering import MemoryFilter
 from broker_bridge.parcel import Parcel
+from broker_bridge.replies import MemoryAnswers
 from broker_bridge.routes import InvalidRouteError
 from broker_bridge.stats import BridgeMetrics
 from broker_bridge.targets import MemoryTarget, Origin, Outcome, Targets
@@ -34,6 +35,7 @@ class Rig:
             addresses=(BrokerAddress("a", 1),),
             message_filter=MemoryFilter(lambda _topic, _parcel: []),
             targets=Targets(lambda _spec: self.target),
+            answers=MemoryAnswers(),
             dedup=lambda _route: MemoryDedup(),
             clock=ManualClock().clock(),
             drain_seconds=5.0,

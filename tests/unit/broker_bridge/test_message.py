@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_bridge.message import MessageKind, TextError, decode_message, decode_text, to_stomp, to_uri
+from broker_bridge.message import MessageKind, decode_message, to_stomp, to_uri
+from broker_bridge.text_codec import TextError, decode_text
 
 SCALARS = st.text(st.characters(codec="utf-8"))
 

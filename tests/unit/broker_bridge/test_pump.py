@@ -17,17 +17,20 @@ from broker_bridge.filtering import (
 )
 from broker_bridge.parcel import Parcel
 from broker_bridge.pump import Pump
+from broker_bridge.replies import MemoryAnswers
 from broker_bridge.retry_policy import ClassPolicy, RetryStrategy
 from broker_bridge.routes import Batch, Route
 from broker_bridge.settlement import AckBatch, Entry
 from broker_bridge.targets import (
     ACCEPTED,
+    Accepted,
     ErrorClass,
     GrpcTarget,
     MemoryTarget,
     Origin,
     Outcome,
     Rejected,
+    Reply,
     Retry,
     Targets,
     TargetSpec,
@@ -55,6 +58,7 @@ class Rig:
     targets: dict[TargetSpec, MemoryTarget]
     dedup: Dedup
     clock: ManualClock
+    answers: MemoryAnswers
 
     def pass_time(self, seconds: float) -> None:
         """Time passes, and what waited for it goes on."""
@@ -88,11 +92,13 @@ async def running(
 ) -> AsyncIterator[Rig]:
     places = {TARGET: MemoryTarget(decide), OTHER: MemoryTarget(decide_other)}
     broker, records, clock = broker or MemoryBroker(), dedup or MemoryDedup(), ManualClock()
+    answers = MemoryAnswers()
     pump = Pump(
         of or route(),
         broker=broker,
         message_filter=message_filter or everything_to(TARGET),
         targets=Targets(lambda spec: places[spec]),  # type: ignore[index]
+        answers=answers,
         dedup=records,
         clock=clock.clock(),
     )
@@ -100,7 +106,7 @@ async def running(
     pump.opened()
     task = asyncio.ensure_future(pump.run())
     try:
-        yield Rig(pump=pump, broker=broker, targets=places, dedup=records, clock=clock)  # type: ignore[arg-type]
+        yield Rig(pump=pump, broker=broker, targets=places, dedup=records, clock=clock, answers=answers)  # type: ignore[arg-type]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -254,6 +260,34 @@ async def test_each_class_has_its_own_waits() -> None:
             assert len(rig.targets[TARGET].batches) == number
             rig.pass_time(0.1)
         await rig.settled(1)
+
+
+async def test_what_a_target_answers_goes_to_the_sender_before_the_message_is_done() -> None:
+    """Once for each target, whether or not another one has to be asked again; nobody else gets an answer."""
+    order: list[str] = []
+
+    class Noting(MemoryDedup):
+        async def done(self, keys: Sequence[str]) -> None:
+            order.append(f"done after {len(rig.answers.sent)}")
+            await super().done(keys)
+
+    def answering(item: Parcel) -> Outcome:
+        return Accepted(reply=Reply(body=f"answer to {item.message.id}"))
+
+    later: list[Outcome] = [AWAY, AWAY]
+    both = route(targets=(TARGET, OTHER))
+    async with running(
+        both, dedup=Noting(), decide=answering, decide_other=lambda item: later.pop() if later else answering(item)
+    ) as rig:
+        asking = {"reply-to": "/remote-temp-queue/ID:x"}
+        rig.receive(1, body=b"hello", **asking)
+        rig.receive(2)
+        await rig.settled(2)
+        assert [(message.id, message.reply_to) for message, _ in rig.answers.sent] == [
+            ("ID:test-1", "temp-queue://ID:x")
+        ] * 2
+        assert order[-1] == "done after 2"
+        assert rig.pump.stats.replies == 2
 
 
 LANE = route(

@@ -1,0 +1,151 @@
+"""Request and reply: what a target answers reaches the JMS client that asked, on its temporary queue."""
+
+import asyncio
+import os
+import subprocess
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
+
+from deploy.local.jms import JmsClient, JmsMessage
+from tests.integration.bridge_harness import (
+    RecordingService,
+    RunningBridge,
+    accepted,
+    bridge_settings,
+    eventually,
+    running_bridge,
+)
+from tests.integration.parts import RunningPart
+
+REQUESTER = Path(__file__).parents[1] / "jms" / "JmsRequester.java"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    kind: str
+    status: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """The Java client, run from its source."""
+
+    jms: JmsClient
+
+    async def ask(self, queue: str, texts: Sequence[str], *, timeout_ms: int = 20_000) -> dict[str, Answer]:
+        """The answers by correlation id, `c-0` for the first text."""
+        argv = [str(self.jms.java.executable), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        argv += ["-cp", self.jms.class_path, str(REQUESTER), self.jms.broker_url, queue, str(timeout_ms)]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            argv,
+            input="".join(f"{b64encode(text.encode()).decode()}\n" for text in texts),
+            env={**os.environ, "JMS_USER": self.jms.user, "JMS_PASSWORD": self.jms.password},
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+            timeout=60,
+        )
+        lines = [line.split(" ") for line in done.stdout.splitlines()]
+        return {name: Answer(kind=kind, status=status, body=b64decode(body)) for name, kind, status, body in lines}
+
+
+@pytest.fixture
+def requester(jms: JmsClient) -> Requester:
+    if not jms.java.has_compiler:
+        pytest.skip("the Java here has no compiler, which running JmsRequester.java needs")
+    return Requester(jms=jms)
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[RecordingService]:
+    recording = RecordingService()
+    recording.decide = answering
+    await recording.start()
+    yield recording
+    await recording.stop()
+
+
+@pytest.fixture
+async def bridge(activemq: RunningPart, valkey: RunningPart) -> AsyncIterator[RunningBridge]:
+    async with running_bridge(bridge_settings(activemq, valkey)) as running:
+        yield running
+
+
+@pytest.fixture
+def queue() -> str:
+    return f"replies-{uuid4().hex[:8]}"
+
+
+def answering(message: broker_message_pb2.BrokerMessage) -> delivery_service_pb2.DeliveryResult:
+    """The text again, or its bytes where it asks for bytes."""
+    result = accepted()
+    if message.text == "bytes":
+        result.reply.data = b"\x00\xff"
+    else:
+        result.reply.text = f"{message.text} too"
+        result.reply.properties["status"] = "ok"
+    return result
+
+
+def route(queue: str, service: RecordingService) -> dict[str, object]:
+    return {"source": f"queue://{queue}", "targets": [{"grpc": {"address": service.address}}]}
+
+
+async def test_answers_reach_the_temporary_queue_of_the_sender(
+    bridge: RunningBridge, service: RecordingService, queue: str, requester: Requester
+) -> None:
+    """Text and bytes, with correlation id and properties, every character exact."""
+    await bridge.put("asked", route(queue, service))
+    texts = ["hello", "zażółć 😀 \x00 \U0010ffff", "bytes"]
+    answers = await requester.ask(queue, texts)
+    assert answers == {
+        "c-0": Answer(kind="text", status="ok", body=b"hello too"),
+        "c-1": Answer(kind="text", status="ok", body=f"{texts[1]} too".encode()),
+        "c-2": Answer(kind="bytes", status="null", body=b"\x00\xff"),
+    }
+    stats = await bridge.stats("asked")
+    assert (stats.replies, stats.late_replies) == (3, 0)
+
+
+async def test_an_answer_to_a_sender_that_has_left_is_counted_and_not_repeated(
+    bridge: RunningBridge, service: RecordingService, queue: str, requester: Requester
+) -> None:
+    """The message is settled all the same; later answers are not held up."""
+    left = asyncio.Event()
+
+    async def until_left() -> None:
+        await left.wait()
+
+    service.before = until_left
+    await bridge.put("late", route(queue, service))
+    await requester.ask(queue, ["hello"], timeout_ms=0)
+    left.set()
+
+    async def settled() -> bool:
+        stats = await bridge.stats("late")
+        return (stats.settled, stats.late_replies, stats.replies) == (1, 1, 0)
+
+    await eventually(settled, "settled, its answer counted as late")
+    assert set(service.times_delivered.values()) == {1}
+    assert (await requester.ask(queue, ["again"]))["c-0"].body == b"again too"
+
+
+async def test_answers_reach_named_queues_with_the_message_id_where_there_is_no_correlation_id(
+    bridge: RunningBridge, service: RecordingService, queue: str, jms: JmsClient
+) -> None:
+    """As JMS clients expect it; a message that asks for no answer gets none."""
+    await bridge.put("named", route(queue, service))
+    asking = JmsMessage(text="hello", headers={"reply-to": f"{queue}-answers"})
+    identity, _ = await asyncio.to_thread(jms.send, queue, [asking, JmsMessage(text="no answer")])
+    await eventually(lambda: len(service.messages) == 2, "both delivered")
+    (answer,) = (await asyncio.to_thread(jms.drain, f"{queue}-answers")).messages
+    assert (answer.body, answer.headers["correlation-id"]) == ("hello too", identity)
+    assert (await bridge.stats("named")).replies == 1
