@@ -53,7 +53,13 @@ class TrackingParts:
         )
         log = _log(settings, stack)
         shipper = _shipper(settings, log, health, stack)
-        intake = Intake(programs=lookup, log=log, window=DedupWindow(settings.dedup_window))
+        intake = Intake(
+            programs=lookup,
+            log=log,
+            window=DedupWindow(settings.dedup_window),
+            ip_addresses=settings.ip_addresses,
+            late_seconds=settings.late_seconds,
+        )
         parts = cls(store=store, intake=intake, log=log, shipper=shipper)
         parts.tasks += [log.run, lookup.follow, shipper.run]
         if settings.http_port:

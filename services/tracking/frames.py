@@ -49,12 +49,17 @@ def encode_frame(payload: bytes, count: int) -> bytes:
 
 
 def event_prefix(size: int) -> bytes:
-    """What stands before an event of `size` bytes in a payload: the tag of the field and the length as varint."""
-    encoded = bytearray(_TAG)
-    while size > _SEVEN_BITS:
-        encoded.append(size & _SEVEN_BITS | 0x80)
-        size >>= 7
-    encoded.append(size)
+    """What stands before an event of `size` bytes in a payload: the tag of the field and the length."""
+    return _TAG + varint(size)
+
+
+def varint(value: int) -> bytes:
+    """A whole number as protobuf writes it: seven bits a byte, the lowest first, the last one without its top bit."""
+    encoded = bytearray()
+    while value > _SEVEN_BITS:
+        encoded.append(value & _SEVEN_BITS | 0x80)
+        value >>= 7
+    encoded.append(value)
     return bytes(encoded)
 
 

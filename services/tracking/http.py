@@ -8,8 +8,8 @@ outcome of one event              status        trouble                      sta
 ACCEPTED, DUPLICATE               200           log full                     503 + Retry-After
 UNVERIFIED (stored)               202           body too large, not JSON     413, 400
 UNKNOWN_PROGRAM                   404           no such path, method         404, 405
-EXPIRED_PROGRAM, INVALID          410, 400      body slower than 30 s        408
-                                                anything unexpected          500
+EXPIRED_PROGRAM                   410           body slower than 30 s        408
+INVALID, WRONG_CHECKSUM           400           anything unexpected          500
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from services.tracking.intake import (
     MAX_BATCH,
     UNKNOWN_PROGRAM,
     UNVERIFIED,
+    WRONG_CHECKSUM,
     Intake,
     Outcome,
     Source,
@@ -43,7 +44,15 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_STATUS = {ACCEPTED: 200, DUPLICATE: 200, UNVERIFIED: 202, UNKNOWN_PROGRAM: 404, EXPIRED_PROGRAM: 410, INVALID: 400}
+_STATUS = {
+    ACCEPTED: 200,
+    DUPLICATE: 200,
+    UNVERIFIED: 202,
+    UNKNOWN_PROGRAM: 404,
+    EXPIRED_PROGRAM: 410,
+    INVALID: 400,
+    WRONG_CHECKSUM: 400,
+}
 _NAMES = {outcome: Outcome.Name(outcome).removeprefix("TRACK_OUTCOME_") for outcome in _STATUS}
 _PARAMETERS = ("message_id", "checksum", "cookie_id", "click_id", "transaction_id")
 _OK, _BAD_REQUEST, _UNAVAILABLE = 200, 400, 503

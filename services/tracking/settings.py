@@ -7,6 +7,8 @@ from pydantic import Field, FilePath, SecretStr
 
 from services.runtime.settings import Port, ServiceSettings, settings_config
 from services.tracking.group_commit import AckLevel
+from services.tracking.intake import LATE_SECONDS
+from services.tracking.privacy import IpAddresses
 
 _MEBIBYTE = 1024 * 1024
 
@@ -30,6 +32,14 @@ class TrackingSettings(ServiceSettings):
     cache_seconds: float = Field(default=600.0, gt=0, description="How long a program is kept without asking again.")
     absent_cache_seconds: float = Field(default=5.0, gt=0, description="How long the absence of a program is kept.")
     dedup_window: int = Field(default=200_000, ge=1, description="Message ids remembered at least, to tell DUPLICATE.")
+    ip_addresses: IpAddresses = Field(
+        default=IpAddresses.ANONYMISED, description="What is kept of visitors' addresses: none, anonymised or full."
+    )
+    late_seconds: float = Field(
+        default=LATE_SECONDS,
+        gt=0,
+        description="An event that occurred longer before it was received is marked as late.",
+    )
     data_directory: Path = Field(
         default=Path(".penstock/tracking"), description="Folder of the log of accepted events; of one process alone."
     )

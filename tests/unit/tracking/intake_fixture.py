@@ -11,6 +11,7 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.tracking.intake import Intake
 from services.tracking.lookup import Finding, Unknown
+from services.tracking.privacy import IpAddresses
 from services.tracking.program import Program
 from services.tracking.window import DedupWindow
 
@@ -62,7 +63,12 @@ class HeldLog:
         return list(PutEventsRequest.FromString(b"".join(self.payloads)).events)
 
 
-def make_intake(log: HeldLog, *programs: Program, now: Callable[[], float] = lambda: NOW) -> Intake:
+def make_intake(
+    log: HeldLog,
+    *programs: Program,
+    now: Callable[[], float] = lambda: NOW,
+    ip_addresses: IpAddresses = IpAddresses.ANONYMISED,
+) -> Intake:
     """An intake with the given programs, or with one named `p`."""
     known = FixedPrograms(*(programs or (program("p"),)))
-    return Intake(programs=known, log=log, window=DedupWindow(1000), now=now)
+    return Intake(programs=known, log=log, window=DedupWindow(1000), ip_addresses=ip_addresses, now=now)

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 from penstock.tracking.v1 import tracking_event_pb2 as event_pb
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.runtime.errors import InvalidArgumentError, ResourceExhaustedError
+from services.tracking.event import event_fault
 from services.tracking.intake import (
     ACCEPTED,
     DUPLICATE,
@@ -16,11 +19,13 @@ from services.tracking.intake import (
     INVALID,
     UNKNOWN_PROGRAM,
     UNVERIFIED,
+    WRONG_CHECKSUM,
     Intake,
     Response,
     Source,
 )
-from tests.unit.tracking.intake_fixture import HeldLog, make_intake, program
+from services.tracking.privacy import IpAddresses
+from tests.unit.tracking.intake_fixture import NOW, HeldLog, make_intake, program
 
 GRPC = Source.EVENT_SOURCE_GRPC
 
@@ -69,7 +74,7 @@ async def test_each_event_of_a_batch_gets_its_own_result(log: HeldLog) -> None:
         EXPIRED_PROGRAM,
         UNVERIFIED,
         INVALID,
-        INVALID,
+        WRONG_CHECKSUM,
         ACCEPTED,
         INVALID,
         DUPLICATE,
@@ -81,7 +86,7 @@ async def test_each_event_of_a_batch_gets_its_own_result(log: HeldLog) -> None:
     assert reasons[1] == "program nosuch does not exist"
     assert reasons[2] == "program off is switched off"
     assert reasons[4].startswith("program_id 'not well-formed'")
-    assert reasons[5] == "checksum 'wrong' is not that of program p"
+    assert reasons[5] == "checksum 'wrong' is not that of its program"
 
 
 async def test_malformed_program_ids_are_not_looked_up(log: HeldLog) -> None:
@@ -104,6 +109,9 @@ async def test_a_stored_event_carries_program_time_source_and_verdict(log: HeldL
         received_at=Timestamp(seconds=9, nanos=999),
         source=Source.EVENT_SOURCE_BROKER,
         verdict=DUPLICATE,
+        corrected_at=Timestamp(seconds=9),
+        is_bot=True,
+        is_late=True,
     )
     await intake.track([sent], Source.EVENT_SOURCE_HTTP)
     [stored] = log.events
@@ -118,6 +126,7 @@ async def test_a_stored_event_carries_program_time_source_and_verdict(log: HeldL
         received_at=Timestamp(seconds=1_700_000_000, nanos=1),
         source=Source.EVENT_SOURCE_HTTP,
         verdict=ACCEPTED,
+        is_late=True,
     )
 
 
@@ -257,3 +266,64 @@ async def test_events_of_a_call_that_failed_are_not_counted(log: HeldLog, intake
     with pytest.raises(ResourceExhaustedError):
         await waiting
     assert not any(intake.counts.values())
+
+
+@given(
+    st.builds(
+        TrackingEvent,
+        program_id=st.just("p"),
+        message_id=st.text(max_size=120),
+        checksum=st.text(max_size=600),
+        attributes=st.dictionaries(st.text(max_size=140), st.text(max_size=10), max_size=3),
+        occurred_at=st.none()
+        | st.builds(Timestamp, seconds=st.integers(-10, 10), nanos=st.sampled_from([0, -1, 10**9])),
+        sent_at=st.none() | st.builds(Timestamp, seconds=st.integers(-10, 10)),
+    )
+)
+async def test_the_short_cut_for_plain_events_lets_no_fault_through(event: TrackingEvent) -> None:
+    """Accepted is exactly what `event_fault` finds nothing wrong with."""
+    fault = event_fault(event, event.ByteSize())
+    [result] = (await make_intake(HeldLog()).track([event], GRPC)).results
+    assert (result.outcome, result.reason) == ((INVALID, fault) if fault else (ACCEPTED, ""))
+    assert result.message_id == event.message_id
+
+
+async def test_robots_and_late_events_are_marked(log: HeldLog) -> None:
+    """Late is what occurred more than a day before it was received; what tells no time is not."""
+    batch = [
+        TrackingEvent(program_id="p", user_agent="Mozilla/5.0 (compatible; Googlebot/2.1)"),
+        TrackingEvent(program_id="p", user_agent="Mozilla/5.0 (X11; Linux x86_64)", is_bot=True, is_late=True),
+        TrackingEvent(program_id="p", occurred_at=Timestamp(seconds=int(NOW) - 86_399)),
+        TrackingEvent(program_id="p", occurred_at=Timestamp(seconds=int(NOW) - 86_401)),
+    ]
+    await make_intake(log).track(batch, GRPC)
+    assert [(stored.is_bot, stored.is_late) for stored in log.events] == [
+        (True, False),
+        (False, False),
+        (False, False),
+        (False, True),
+    ]
+
+
+async def test_a_wrong_clock_is_corrected_by_what_it_said_when_it_sent(log: HeldLog) -> None:
+    """A client a year behind that waited ten seconds: the event occurred ten seconds ago, and is not late."""
+    year = 365 * 86_400
+    behind = TrackingEvent(
+        program_id="p",
+        occurred_at=Timestamp(seconds=int(NOW) - year - 10),
+        sent_at=Timestamp(seconds=int(NOW) - year),
+        corrected_at=Timestamp(seconds=9),
+    )
+    forged = TrackingEvent(program_id="p", corrected_at=Timestamp(seconds=9))
+    await make_intake(log).track([behind, forged], GRPC)
+    assert log.events[0].corrected_at.ToMilliseconds() == int(NOW * 1000) - 10_000
+    assert not log.events[0].is_late
+    assert not log.events[1].HasField("corrected_at")
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("none", ""), ("anonymised", "192.0.2.0"), ("full", "192.0.2.77")])
+async def test_of_an_address_only_what_the_setting_allows_is_kept(log: HeldLog, rule: str, kept: str) -> None:
+    """Whoever sent it."""
+    event = TrackingEvent(program_id="p", ip_address="192.0.2.77")
+    await make_intake(log, ip_addresses=IpAddresses(rule)).track([event], GRPC)
+    assert log.events[0].ip_address == kept

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)penstock/tracking/v1/tracking_event.proto\x12\x14penstock.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x05\n\rTrackingEvent\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\x05\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x14\n\x0cprogram_name\x18\x05 \x01(\t\x12\x15\n\rcustomer_name\x18\x06 \x01(\t\x12\x10\n\x08is_valid\x18\x07 \x01(\x08\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12/\n\x0boccurred_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nevent_type\x18\n \x01(\x0e\x32\x1f.penstock.tracking.v1.EventType\x12\x11\n\tcookie_id\x18\x0b \x01(\t\x12\x10\n\x08\x63lick_id\x18\x0c \x01(\t\x12\x16\n\x0etransaction_id\x18\r \x01(\t\x12G\n\nattributes\x18\x0e \x03(\x0b\x32\x33.penstock.tracking.v1.TrackingEvent.AttributesEntry\x12+\n\x07sent_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breceived_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06source\x18\x11 \x01(\x0e\x32!.penstock.tracking.v1.EventSource\x12\x33\n\x07verdict\x18\x12 \x01(\x0e\x32\".penstock.tracking.v1.TrackOutcome\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*t\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45VENT_TYPE_CLICK\x10\x01\x12\x19\n\x15\x45VENT_TYPE_IMPRESSION\x10\x02\x12\x1a\n\x16\x45VENT_TYPE_TRANSACTION\x10\x03*r\n\x0b\x45ventSource\x12\x1c\n\x18\x45VENT_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45VENT_SOURCE_HTTP\x10\x01\x12\x15\n\x11\x45VENT_SOURCE_GRPC\x10\x02\x12\x17\n\x13\x45VENT_SOURCE_BROKER\x10\x03*\xe5\x01\n\x0cTrackOutcome\x12\x1d\n\x19TRACK_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16TRACK_OUTCOME_ACCEPTED\x10\x01\x12\x1b\n\x17TRACK_OUTCOME_DUPLICATE\x10\x02\x12!\n\x1dTRACK_OUTCOME_UNKNOWN_PROGRAM\x10\x03\x12!\n\x1dTRACK_OUTCOME_EXPIRED_PROGRAM\x10\x04\x12\x19\n\x15TRACK_OUTCOME_INVALID\x10\x05\x12\x1c\n\x18TRACK_OUTCOME_UNVERIFIED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)penstock/tracking/v1/tracking_event.proto\x12\x14penstock.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x05\n\rTrackingEvent\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\x05\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x14\n\x0cprogram_name\x18\x05 \x01(\t\x12\x15\n\rcustomer_name\x18\x06 \x01(\t\x12\x10\n\x08is_valid\x18\x07 \x01(\x08\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12/\n\x0boccurred_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nevent_type\x18\n \x01(\x0e\x32\x1f.penstock.tracking.v1.EventType\x12\x11\n\tcookie_id\x18\x0b \x01(\t\x12\x10\n\x08\x63lick_id\x18\x0c \x01(\t\x12\x16\n\x0etransaction_id\x18\r \x01(\t\x12G\n\nattributes\x18\x0e \x03(\x0b\x32\x33.penstock.tracking.v1.TrackingEvent.AttributesEntry\x12+\n\x07sent_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breceived_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06source\x18\x11 \x01(\x0e\x32!.penstock.tracking.v1.EventSource\x12\x33\n\x07verdict\x18\x12 \x01(\x0e\x32\".penstock.tracking.v1.TrackOutcome\x12\x12\n\nip_address\x18\x13 \x01(\t\x12\x30\n\x0c\x63orrected_at\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06is_bot\x18\x15 \x01(\x08\x12\x0f\n\x07is_late\x18\x16 \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*t\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45VENT_TYPE_CLICK\x10\x01\x12\x19\n\x15\x45VENT_TYPE_IMPRESSION\x10\x02\x12\x1a\n\x16\x45VENT_TYPE_TRANSACTION\x10\x03*r\n\x0b\x45ventSource\x12\x1c\n\x18\x45VENT_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45VENT_SOURCE_HTTP\x10\x01\x12\x15\n\x11\x45VENT_SOURCE_GRPC\x10\x02\x12\x17\n\x13\x45VENT_SOURCE_BROKER\x10\x03*\x87\x02\n\x0cTrackOutcome\x12\x1d\n\x19TRACK_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16TRACK_OUTCOME_ACCEPTED\x10\x01\x12\x1b\n\x17TRACK_OUTCOME_DUPLICATE\x10\x02\x12!\n\x1dTRACK_OUTCOME_UNKNOWN_PROGRAM\x10\x03\x12!\n\x1dTRACK_OUTCOME_EXPIRED_PROGRAM\x10\x04\x12\x19\n\x15TRACK_OUTCOME_INVALID\x10\x05\x12\x1c\n\x18TRACK_OUTCOME_UNVERIFIED\x10\x06\x12 \n\x1cTRACK_OUTCOME_WRONG_CHECKSUM\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +34,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRACKINGEVENT_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_TRACKINGEVENT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_EVENTTYPE']._serialized_start=765
-  _globals['_EVENTTYPE']._serialized_end=881
-  _globals['_EVENTSOURCE']._serialized_start=883
-  _globals['_EVENTSOURCE']._serialized_end=997
-  _globals['_TRACKOUTCOME']._serialized_start=1000
-  _globals['_TRACKOUTCOME']._serialized_end=1229
+  _globals['_EVENTTYPE']._serialized_start=868
+  _globals['_EVENTTYPE']._serialized_end=984
+  _globals['_EVENTSOURCE']._serialized_start=986
+  _globals['_EVENTSOURCE']._serialized_end=1100
+  _globals['_TRACKOUTCOME']._serialized_start=1103
+  _globals['_TRACKOUTCOME']._serialized_end=1366
   _globals['_TRACKINGEVENT']._serialized_start=101
-  _globals['_TRACKINGEVENT']._serialized_end=763
-  _globals['_TRACKINGEVENT_ATTRIBUTESENTRY']._serialized_start=714
-  _globals['_TRACKINGEVENT_ATTRIBUTESENTRY']._serialized_end=763
+  _globals['_TRACKINGEVENT']._serialized_end=866
+  _globals['_TRACKINGEVENT_ATTRIBUTESENTRY']._serialized_start=817
+  _globals['_TRACKINGEVENT_ATTRIBUTESENTRY']._serialized_end=866
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,7 @@ class TrackOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TRACK_OUTCOME_EXPIRED_PROGRAM: _ClassVar[TrackOutcome]
     TRACK_OUTCOME_INVALID: _ClassVar[TrackOutcome]
     TRACK_OUTCOME_UNVERIFIED: _ClassVar[TrackOutcome]
+    TRACK_OUTCOME_WRONG_CHECKSUM: _ClassVar[TrackOutcome]
 EVENT_TYPE_UNSPECIFIED: EventType
 EVENT_TYPE_CLICK: EventType
 EVENT_TYPE_IMPRESSION: EventType
@@ -48,9 +49,10 @@ TRACK_OUTCOME_UNKNOWN_PROGRAM: TrackOutcome
 TRACK_OUTCOME_EXPIRED_PROGRAM: TrackOutcome
 TRACK_OUTCOME_INVALID: TrackOutcome
 TRACK_OUTCOME_UNVERIFIED: TrackOutcome
+TRACK_OUTCOME_WRONG_CHECKSUM: TrackOutcome
 
 class TrackingEvent(_message.Message):
-    __slots__ = ("program_id", "checksum", "customer_id", "user_agent", "program_name", "customer_name", "is_valid", "message_id", "occurred_at", "event_type", "cookie_id", "click_id", "transaction_id", "attributes", "sent_at", "received_at", "source", "verdict")
+    __slots__ = ("program_id", "checksum", "customer_id", "user_agent", "program_name", "customer_name", "is_valid", "message_id", "occurred_at", "event_type", "cookie_id", "click_id", "transaction_id", "attributes", "sent_at", "received_at", "source", "verdict", "ip_address", "corrected_at", "is_bot", "is_late")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +78,10 @@ class TrackingEvent(_message.Message):
     RECEIVED_AT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
+    IP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    CORRECTED_AT_FIELD_NUMBER: _ClassVar[int]
+    IS_BOT_FIELD_NUMBER: _ClassVar[int]
+    IS_LATE_FIELD_NUMBER: _ClassVar[int]
     program_id: str
     checksum: str
     customer_id: int
@@ -94,4 +100,8 @@ class TrackingEvent(_message.Message):
     received_at: _timestamp_pb2.Timestamp
     source: EventSource
     verdict: TrackOutcome
-    def __init__(self, program_id: _Optional[str] = ..., checksum: _Optional[str] = ..., customer_id: _Optional[int] = ..., user_agent: _Optional[str] = ..., program_name: _Optional[str] = ..., customer_name: _Optional[str] = ..., is_valid: bool = ..., message_id: _Optional[str] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event_type: _Optional[_Union[EventType, str]] = ..., cookie_id: _Optional[str] = ..., click_id: _Optional[str] = ..., transaction_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sent_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., received_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[_Union[EventSource, str]] = ..., verdict: _Optional[_Union[TrackOutcome, str]] = ...) -> None: ...
+    ip_address: str
+    corrected_at: _timestamp_pb2.Timestamp
+    is_bot: bool
+    is_late: bool
+    def __init__(self, program_id: _Optional[str] = ..., checksum: _Optional[str] = ..., customer_id: _Optional[int] = ..., user_agent: _Optional[str] = ..., program_name: _Optional[str] = ..., customer_name: _Optional[str] = ..., is_valid: bool = ..., message_id: _Optional[str] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event_type: _Optional[_Union[EventType, str]] = ..., cookie_id: _Optional[str] = ..., click_id: _Optional[str] = ..., transaction_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sent_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., received_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[_Union[EventSource, str]] = ..., verdict: _Optional[_Union[TrackOutcome, str]] = ..., ip_address: _Optional[str] = ..., corrected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_bot: bool = ..., is_late: bool = ...) -> None: ...
