@@ -145,6 +145,8 @@ JAR_SOURCES = (
     JarSource(name="Maven Central by mvn", fetch=fetch_with_maven, is_pinned=True),
     JarSource(name="the distribution's packages by apt-get", fetch=fetch_from_debian, is_pinned=False),
 )
+# Maven fetches side by side what jgo fetches one after the other; no distribution has packages of Cassandra.
+CASSANDRA_JAR_SOURCES = (JAR_SOURCES[1], JAR_SOURCES[0])
 
 
 def jar_sources(line: str) -> Sequence[JarSource]:

@@ -1,4 +1,4 @@
-"""The jars ActiveMQ is started from: pinned and checked, fetched once into a cache below the repository.
+"""The jars of a Java server (ActiveMQ, in tests Cassandra): pinned and checked, fetched once into a cache.
 
 Data flow: line -> lock file -> cache, else the first source that answers -> every checksum compared -> class path.
 """
@@ -6,7 +6,7 @@ Data flow: line -> lock file -> cache, else the first source that answers -> eve
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +16,12 @@ LOCK_FILES: Mapping[str, Path] = {line: Path(__file__).with_name(f"activemq-{lin
 """The lock file of each line of ActiveMQ Classic: 5.18 with javax JMS, 6.1 with jakarta JMS."""
 DEFAULT_LINE = "5.18"
 _ORIGIN_FILE = "ORIGIN"
+# The artifact that is the server, and the word its directories in the cache begin with.
+_SERVERS = {"activemq-broker": "activemq", "cassandra-all": "cassandra"}
 
 
 class JarsError(PartError):
-    """The broker's jars cannot be had."""
+    """A server's jars cannot be had."""
 
 
 class JarChecksumError(JarsError):
@@ -51,18 +53,19 @@ class BrokerJars:
     directory: Path
     version: str
     origin: str
+    product: str = "ActiveMQ Classic"
 
     @property
     def class_path(self) -> str:
         return str(self.directory / "*")
 
     def __str__(self) -> str:
-        return f"ActiveMQ Classic {self.version} ({self.origin})"
+        return f"{self.product} {self.version} ({self.origin})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JarSource:
-    """Where jars can come from. `fetch` fills the empty directory it is given and returns ActiveMQ's version.
+    """Where jars can come from. `fetch` fills the empty directory it is given and returns the server's version.
 
     `is_pinned` is False where the files are vouched for by others (a distribution's signed index), not by the lock.
     """
@@ -104,12 +107,17 @@ def read_lock(lock: Path = LOCK_FILES[DEFAULT_LINE]) -> tuple[PinnedJar, ...]:
 
 
 def broker_version(pinned: Sequence[PinnedJar]) -> str:
-    """The version of ActiveMQ itself among its dependencies."""
-    return next(jar.version for jar in pinned if jar.artifact == "activemq-broker")
+    """The version of the server itself among its dependencies."""
+    return next(jar.version for jar in pinned if jar.artifact in _SERVERS)
 
 
 def broker_jars(
-    cache: Path, progress: Progress, sources: Sequence[JarSource], pinned: Sequence[PinnedJar] | None = None
+    cache: Path,
+    progress: Progress,
+    sources: Sequence[JarSource],
+    pinned: Sequence[PinnedJar] | None = None,
+    *,
+    product: str = "ActiveMQ Classic",
 ) -> BrokerJars:
     """The jars from the cache, else from the first source that delivers.
 
@@ -122,18 +130,18 @@ def broker_jars(
     pinned = read_lock() if pinned is None else pinned
     for source in sources:
         if cached := _cached(cache, source, pinned):
-            return cached
+            return replace(cached, product=product)
     failures: list[str] = []
     for source in sources:
-        progress.step(f"fetching ActiveMQ's jars from {source.name}")
+        progress.step(f"fetching {product}'s jars from {source.name}")
         try:
-            return _fetch(cache, source, pinned, progress)
+            return replace(_fetch(cache, source, pinned, progress), product=product)
         except SourceUnavailableError as error:
             failures.append(f"{source.name}: {error}")
             progress.step(f"not from {source.name}: {error}")
     raise JarsError(
-        f"ActiveMQ's jars cannot be fetched ({'; '.join(failures)}). Connect to Maven Central once, or run with an "
-        f"external broker; the files are then kept in {cache}"
+        f"{product}'s jars cannot be fetched ({'; '.join(failures)}). Connect to Maven Central once, or run with an "
+        f"external server; the files are then kept in {cache}"
     )
 
 
@@ -163,7 +171,8 @@ def sha256_of(path: Path) -> str:
 
 
 def _directory(cache: Path, source: JarSource, pinned: Sequence[PinnedJar]) -> Path:
-    return cache / (f"activemq-{broker_version(pinned)}" if source.is_pinned else "activemq-distribution")
+    server = next(_SERVERS[jar.artifact] for jar in pinned if jar.artifact in _SERVERS)
+    return cache / f"{server}-{broker_version(pinned) if source.is_pinned else 'distribution'}"
 
 
 def _cached(cache: Path, source: JarSource, pinned: Sequence[PinnedJar]) -> BrokerJars | None:

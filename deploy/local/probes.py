@@ -8,15 +8,15 @@ _PROBE_SECONDS = 2.0
 _LONGEST_ANSWER = 64 * 1024
 
 
-async def ask(port: int, question: bytes, *, until: bytes, name: str) -> bytes:
-    """Send `question` to a loopback port and read up to and including `until`, within two seconds.
+async def ask(port: int, question: bytes, *, until: bytes, name: str, host: str = "127.0.0.1") -> bytes:
+    """Send `question` to a port of this machine and read up to and including `until`, within two seconds.
 
     Raises:
         PartNotReadyError: nobody listens, the peer hangs up, or it stays mute.
     """
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_LONGEST_ANSWER)
+            reader, writer = await asyncio.open_connection(host, port, limit=_LONGEST_ANSWER)
             try:
                 writer.write(question)
                 await writer.drain()

@@ -1,5 +1,7 @@
 """Events at rest, exactly one row per message id.
 
-Reading order: `record` (what a row is), `store` (the port and its in-memory implementation), `sqlite` and
-`sqlite_writer` (the adapter), `servicer` and `delivery` (the transports), `settings`, `__main__`.
+Reading order: `record` (what a row is), `store` (the port and its in-memory implementation), `retention`; the adapters
+`sqlite` with `sqlite_writer`, `dynamodb` with `dynamodb_table`, `cassandra` with `cassandra_session` and
+`cassandra_schema`, the latter two on `time_index`; `servicer` and `delivery` (the transports), `settings`, `assembly`,
+`__main__`.
 """

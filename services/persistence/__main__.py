@@ -8,10 +8,9 @@ from penstock.delivery.v1 import delivery_service_pb2_grpc
 from penstock.persistence.v1 import persistence_service_pb2_grpc
 
 from services.persistence import delivery, servicer
+from services.persistence.assembly import open_stores
 from services.persistence.recorder import EventRecorder
 from services.persistence.settings import PersistenceSettings
-from services.persistence.sqlite import SqliteEventStore
-from services.persistence.store import EventStore, MemoryEventStore
 from services.runtime.delivery import SERVICE as DELIVERY_SERVICE
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
@@ -20,27 +19,16 @@ from services.runtime.server import run, serve
 async def main(settings: PersistenceSettings) -> None:
     health = HealthBoard()
     async with AsyncExitStack() as stack:
-        store: EventStore = MemoryEventStore()
-        tasks = []
-        if settings.store == "sqlite":
-            sqlite = await stack.enter_async_context(
-                SqliteEventStore(
-                    settings.database,
-                    max_bytes=settings.max_database_bytes,
-                    max_waiting_records=settings.max_waiting_events,
-                    on_trouble=lambda text: health.set("store", not text, text),
-                )
-            )
-            store, tasks = sqlite, [sqlite.failed]
-        recorder = EventRecorder(store)
+        stores = await open_stores(settings, health, stack)
+        recorder = EventRecorder(stores.events)
 
         def register(server: grpc.aio.Server) -> tuple[str, str]:
-            persistence = servicer.PersistenceServicer(recorder, store)
+            persistence = servicer.PersistenceServicer(recorder, stores.events)
             persistence_service_pb2_grpc.add_PersistenceServiceServicer_to_server(persistence, server)
             delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery.DeliveryServicer(recorder), server)
             return servicer.SERVICE, DELIVERY_SERVICE
 
-        await serve(settings=settings, register=register, health=health, tasks=tasks)
+        await serve(settings=settings, register=register, health=health, tasks=stores.tasks)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class PersistenceServicer(persistence_service_pb2_grpc.PersistenceServiceService
         last = page[-1].position if len(page) < len(found) else None
         return pb.ListEventsResponse(
             events=[TrackingEvent.FromString(event.record.payload) for event in page],
-            next_page_token=page_token(conditions, f"{last.occurred_at} {last.ordinal}") if last else "",
+            next_page_token=page_token(conditions, f"{last.occurred_at} {last.key}") if last else "",
         )
 
 
@@ -83,5 +83,5 @@ def _query(request: pb.ListEventsRequest) -> EventQuery:
 
 
 def _position(text: str) -> Position:
-    occurred_at, ordinal = map(int, text.split(" "))
-    return Position(occurred_at=occurred_at, ordinal=ordinal)
+    occurred_at, _, key = text.partition(" ")
+    return Position(occurred_at=int(occurred_at), key=key)

@@ -12,7 +12,7 @@ from typing import Self
 from services.persistence.record import EventRecord
 from services.persistence.sqlite_writer import EventWriter
 from services.persistence.store import EventQuery, Position, PutOutcome, StoredEvent
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import UnavailableError, invalid_field
 from services.runtime.sqlite_file import Schema, SqliteFile
 
 _TABLES = """
@@ -103,6 +103,12 @@ class SqliteEventStore:
     async def put(self, records: Sequence[EventRecord]) -> list[PutOutcome]:
         return await self._writer.put(records)
 
+    async def replace(self, records: Sequence[EventRecord]) -> None:
+        await self._writer.replace(records)
+
+    async def purge(self, before: int, *, limit: int) -> int:
+        return await self._writer.purge(before, limit=limit)
+
     async def get(self, message_id: str) -> EventRecord | None:
         rows = await self._read(
             "SELECT id, message_id, program_id, occurred_at, payload FROM events WHERE message_id = ?", (message_id,)
@@ -163,7 +169,7 @@ def _list_statement(query: EventQuery, after: Position | None, limit: int) -> tu
             values.append(value)
     if after is not None:
         conditions.append("(occurred_at, id) > (?, ?)")
-        values += (after.occurred_at, after.ordinal)
+        values += (after.occurred_at, _row_id(after))
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     statement = (
         f"SELECT id, message_id, program_id, occurred_at, payload FROM events {where}"  # noqa: S608 - constant text only
@@ -174,4 +180,13 @@ def _list_statement(query: EventQuery, after: Position | None, limit: int) -> tu
 
 def _stored_event(row_id: int, message_id: str, program_id: str, occurred_at: int, payload: bytes) -> StoredEvent:
     record = EventRecord(message_id=message_id, program_id=program_id, occurred_at=occurred_at, payload=payload)
-    return StoredEvent(record=record, position=Position(occurred_at=occurred_at, ordinal=row_id))
+    return StoredEvent(record=record, position=Position(occurred_at=occurred_at, key=str(row_id)))
+
+
+def _row_id(position: Position) -> int:
+    try:
+        return int(position.key)
+    except ValueError:
+        raise invalid_field(
+            "page_token", "was issued by another store", reason="ERROR_REASON_INVALID_PAGE_TOKEN"
+        ) from None

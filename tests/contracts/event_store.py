@@ -31,6 +31,9 @@ async def pages(store: EventStore, query: EventQuery, *, size: int) -> list[list
 class EventStoreContract:
     """The behaviour of `EventStore`; subclasses bring the fixture `store`."""
 
+    large_batch = 1201
+    """Records of a large batch; stores that are called once per record take fewer."""
+
     async def test_a_new_message_id_is_stored(self, store: EventStore) -> None:
         """The outcome tells it, and the row reads back as it was given."""
         given = record("m-1", program_id="p-7", occurred_at=-5, payload=b"\x00\xff")
@@ -63,11 +66,11 @@ class EventStoreContract:
         assert await store.put([record(name) for name in "abcde"]) == [STORED, DUPLICATE, STORED, DUPLICATE, STORED]
 
     async def test_large_batches_keep_their_order(self, store: EventStore) -> None:
-        """Every second one of 1201 records is new, and each outcome says so."""
-        names = [f"m-{number:04}" for number in range(1201)]
+        """Every second record is new, and each outcome says so."""
+        names = [f"m-{number:04}" for number in range(self.large_batch)]
         await store.put([record(name) for name in names[::2]])
         outcomes = await store.put([record(name) for name in names])
-        assert outcomes == [DUPLICATE if number % 2 == 0 else STORED for number in range(1201)]
+        assert outcomes == [DUPLICATE if number % 2 == 0 else STORED for number in range(self.large_batch)]
 
     async def test_callers_at_the_same_time_store_one_row_per_message_id(self, store: EventStore) -> None:
         """Of twenty callers with the same three ids exactly one stores each."""
@@ -112,3 +115,57 @@ class EventStoreContract:
             )
         assert len(seen) == len(set(seen))
         assert [name for name in seen if name in was_there] == was_there
+
+    async def test_a_replaced_row_has_the_new_content_at_its_place(self, store: EventStore) -> None:
+        """New ids are stored, of an id given twice the last one stays, and every id keeps its one row."""
+        await store.put([record("a", occurred_at=1, payload=b"old"), record("b", occurred_at=2, payload=b"kept")])
+        await store.replace(
+            [
+                record("a", occurred_at=1, payload=b"newer"),
+                record("c", occurred_at=3, payload=b"new"),
+                record("a", occurred_at=1, payload=b"newest"),
+            ]
+        )
+        found = await store.list_events(EVERYTHING, after=None, limit=10)
+        assert [(event.record.message_id, event.record.payload) for event in found] == [
+            ("a", b"newest"),
+            ("b", b"kept"),
+            ("c", b"new"),
+        ]
+        assert await store.put([record("c", occurred_at=3)]) == [DUPLICATE]
+
+    async def test_message_ids_of_every_character_are_kept_apart(self, store: EventStore) -> None:
+        """Separators, blanks, U+0000 and letters beyond ASCII, in order of their code points where times are equal."""
+        names = ["#", "%20", "a", "a ", "a#b", "a\x00", "a/b", "\u00e9", "\u65e5\u672c", "\U0001f600", "x" * 100]
+        assert await store.put([record(name, program_id=f"p#{name}") for name in names]) == [STORED] * len(names)
+        for name in names:
+            found = await store.list_events(EventQuery(program_id=f"p#{name}"), after=None, limit=5)
+            assert ids(found) == [name]
+            assert await store.get(name) == found[0].record
+        assert sorted(name for page in await pages(store, EVERYTHING, size=4) for name in page) == sorted(names)
+
+
+class PurgingEventStoreContract(EventStoreContract):
+    """What stores that do not expire rows by themselves do beside it."""
+
+    async def test_a_purge_deletes_the_oldest_before_a_time(self, store: EventStore) -> None:
+        """At most as many as allowed; the time itself is kept, and a deleted id is new again."""
+        await store.put([record(f"m{time}", occurred_at=time) for time in (3, 1, 2, 4)])
+        assert await store.purge(4, limit=2) == 2
+        assert ids(await store.list_events(EVERYTHING, after=None, limit=9)) == ["m3", "m4"]
+        assert await store.purge(4, limit=2) == 1
+        assert await store.purge(4, limit=2) == 0
+        assert await store.put([record("m4"), record("m1", occurred_at=1)]) == [DUPLICATE, STORED]
+        assert ids(await store.list_events(EVERYTHING, after=None, limit=9)) == ["m1", "m4"]
+
+    async def test_a_store_purged_empty_takes_new_events(self, store: EventStore) -> None:
+        """Beside puts and replacements that wait at the same time."""
+        await store.put([record("old", occurred_at=1)])
+        outcomes, _, deleted, more = await asyncio.gather(
+            store.put([record("a", occurred_at=10)]),
+            store.replace([record("b", occurred_at=11)]),
+            store.purge(5, limit=10),
+            store.put([record("a", occurred_at=10), record("c", occurred_at=12)]),
+        )
+        assert (outcomes, deleted, more) == ([STORED], 1, [DUPLICATE, STORED])
+        assert ids(await store.list_events(EVERYTHING, after=None, limit=9)) == ["a", "b", "c"]

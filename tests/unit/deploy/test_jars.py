@@ -79,9 +79,9 @@ def test_first_source_that_delivers_is_used_and_named(tmp_path: Path) -> None:
     assert (jars.directory / JAR).read_bytes() == CONTENT
     assert str(jars) == "ActiveMQ Classic 5.18.4 (jars from second)"
     assert steps.lines == [
-        "fetching ActiveMQ's jars from broken",
+        "fetching ActiveMQ Classic's jars from broken",
         "not from broken: offline",
-        "fetching ActiveMQ's jars from second",
+        "fetching ActiveMQ Classic's jars from second",
     ]
 
 

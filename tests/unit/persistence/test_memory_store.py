@@ -1,10 +1,10 @@
 import pytest
 
 from services.persistence.store import EventStore, MemoryEventStore
-from tests.contracts.event_store import EventStoreContract
+from tests.contracts.event_store import PurgingEventStoreContract
 
 
-class TestMemoryEventStore(EventStoreContract):
+class TestMemoryEventStore(PurgingEventStoreContract):
     """The store that forgets."""
 
     @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from services.persistence.sqlite import SqliteEventStore
 from services.persistence.store import EventQuery, EventStore, PutOutcome
 from services.runtime.errors import FailedPreconditionError, InternalError, ResourceExhaustedError, UnavailableError
-from tests.contracts.event_store import EventStoreContract, ids, record
+from tests.contracts.event_store import PurgingEventStoreContract, ids, record
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def sqlite_store(path: Path) -> AsyncIterator[SqliteEventStore]:
         yield store
 
 
-class TestSqliteEventStore(EventStoreContract):
+class TestSqliteEventStore(PurgingEventStoreContract):
     """The contract on a file."""
 
     @pytest.fixture

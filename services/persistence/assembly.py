@@ -1,0 +1,115 @@
+"""The stores of one process, built from its settings; the only place that knows all of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from services.persistence.retention import RetainedEvents
+from services.persistence.settings import PersistenceSettings
+from services.persistence.sqlite import SqliteEventStore
+from services.persistence.store import EventStore, MemoryEventStore
+from services.runtime.aws import aws_client
+from services.runtime.errors import UnavailableError
+from services.runtime.health import HealthBoard
+from services.runtime.retry import Backoff
+
+Hook = Callable[[], Awaitable[None]]
+T = TypeVar("T")
+_REPLICAS = 3
+
+
+@dataclass(slots=True, kw_only=True)
+class Stores:
+    """Where events lie, and what runs beside it."""
+
+    events: EventStore
+    tasks: list[Hook] = field(default_factory=list)
+
+
+async def open_stores(settings: PersistenceSettings, health: HealthBoard, stack: AsyncExitStack) -> Stores:
+    """Open what the settings name; `stack` closes it. Waits for a database that is away.
+
+    Raises:
+        FailedPreconditionError: tables or files cannot be used as they are.
+    """
+    openers = {"memory": _memory, "sqlite": _sqlite, "dynamodb": _dynamodb, "cassandra": _cassandra}
+    stores = await _patiently(lambda: openers[settings.store](settings, health, stack))
+    if settings.retention_seconds is not None:
+        retained = RetainedEvents(stores.events, seconds=settings.retention_seconds)
+        stores.events = retained
+        stores.tasks.append(retained.purge_forever)
+    return stores
+
+
+async def _patiently(opener: Callable[[], Awaitable[T]]) -> T:
+    log = structlog.get_logger(component="store")
+    backoff = Backoff(initial=0.5, maximum=10.0)
+    attempt = 0
+    while True:
+        try:
+            return await opener()
+        except UnavailableError as error:
+            attempt += 1
+            log.warning("the store is away", reason=error.message)
+            await asyncio.sleep(backoff.delay(attempt))
+
+
+async def _memory(_settings: PersistenceSettings, _health: HealthBoard, _stack: AsyncExitStack) -> Stores:
+    return Stores(events=MemoryEventStore())
+
+
+async def _sqlite(settings: PersistenceSettings, health: HealthBoard, stack: AsyncExitStack) -> Stores:
+    store = await stack.enter_async_context(
+        SqliteEventStore(
+            settings.database,
+            max_bytes=settings.max_database_bytes,
+            max_waiting_records=settings.max_waiting_events,
+            on_trouble=lambda text: health.set("store", not text, text),
+        )
+    )
+    return Stores(events=store, tasks=[store.failed])
+
+
+async def _dynamodb(settings: PersistenceSettings, _health: HealthBoard, stack: AsyncExitStack) -> Stores:
+    from services.persistence.dynamodb import THREADS, DynamoDbEventStore  # noqa: PLC0415 - botocore takes a second
+
+    client = await asyncio.to_thread(
+        aws_client,
+        "dynamodb",
+        region=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url,
+        max_attempts=1,
+        connections=THREADS,
+    )
+    store = DynamoDbEventStore(
+        client,
+        table=settings.dynamodb_table,
+        create=settings.create_tables,
+        retention=settings.retention_seconds,
+    )
+    return Stores(events=await stack.enter_async_context(store))
+
+
+async def _cassandra(settings: PersistenceSettings, _health: HealthBoard, stack: AsyncExitStack) -> Stores:
+    from services.persistence.cassandra import CassandraEventStore  # noqa: PLC0415 - part of an extra
+    from services.persistence.cassandra_session import CassandraSession, CassandraTarget  # noqa: PLC0415
+
+    target = CassandraTarget(
+        contact_points=settings.cassandra_contact_points,
+        port=settings.cassandra_port,
+        datacentre=settings.cassandra_datacentre,
+        keyspace=settings.cassandra_keyspace,
+        replication=settings.cassandra_replication or {settings.cassandra_datacentre: _REPLICAS},
+        user=settings.cassandra_user,
+        password=settings.cassandra_password.get_secret_value(),
+        tls_ca=settings.cassandra_tls_ca,
+        tls_cert=settings.cassandra_tls_cert,
+        tls_key=settings.cassandra_tls_key,
+        timeout=settings.cassandra_timeout_seconds,
+    )
+    session = await stack.enter_async_context(CassandraSession(target, migrate=settings.create_tables))
+    return Stores(events=await CassandraEventStore(session, retention=settings.retention_seconds).prepare())
