@@ -200,6 +200,7 @@ class _Runner:
             route=self.state.name,
             stats=self.state.stats,
             in_flight=sum(part.in_flight for part in parts),
+            in_flight_bytes=sum(part.in_flight_bytes for part in parts),
             oldest_age=max((part.oldest_age for part in parts), default=0.0),
             open_circuits=len(self._guard.open_circuits()) if self._guard else 0,
         )

@@ -127,6 +127,7 @@ class Failures:
         self._ledger.forget(entry)
         self._stats.dead_lettered += 1
         self._stats.settled += 1
+        self._stats.last_settled_at = self._clock.wall()
         self._stats.delivered += bool(entry.accepted)
         self._log.warning(
             "dead letter",

@@ -32,6 +32,7 @@ from broker_bridge.settlement import Entry, Ledger, State
 from broker_bridge.stats import RouteStats, Snapshot
 from broker_bridge.targets import ErrorClass, Retry, Targets
 from broker_bridge.way_back import Broker
+from broker_bridge.window import Window
 
 _RENEW_SECONDS = 5.0
 _FILTER_PAUSE_SECONDS = 1.0
@@ -68,6 +69,9 @@ class Pump:
         self._dedup = dedup
         self._clock = clock
         self._ledger = Ledger()
+        self._window = Window(
+            messages=route.prefetch, max_bytes=route.max_in_flight_bytes // (route.lanes or 1), now=clock.monotonic
+        )
         self._acks = Acknowledger(self._ledger, broker.acknowledge, clock.monotonic)
         self._inbox = Inbox(route.batch)
         self._waiting = RetryQueue(self._inbox.put_back if route.lanes else self._inbox.put, clock.monotonic)
@@ -96,6 +100,7 @@ class Pump:
         for headers, body in frames:
             message = decode_message(headers, body, source=self.route.source, received_at=wall)
             waited = postponed(message)
+            self._window.received(len(body))
             entry = self._ledger.receive(waited.message if waited else message, headers["ack"], now=now)
             if entry is None:
                 continue
@@ -110,18 +115,32 @@ class Pump:
 
     def confirmed(self, receipt: str) -> None:
         """The broker confirmed ACKs."""
-        self.stats.settled += self._acks.confirm(receipt)
+        if settled := self._acks.confirm(receipt):
+            self.stats.settled += settled
+            self.stats.last_settled_at = self._clock.wall()
         self._tell_quiet()
 
     def snapshot(self) -> Snapshot:
         oldest = self._ledger.oldest()
         age = 0.0 if oldest is None else self._clock.monotonic() - oldest
-        return Snapshot(route=self.route.name, stats=self.stats, in_flight=self._ledger.in_flight(), oldest_age=age)
+        return Snapshot(
+            route=self.route.name,
+            stats=self.stats,
+            in_flight=self._ledger.in_flight(),
+            in_flight_bytes=self._ledger.in_flight_bytes(),
+            oldest_age=age,
+        )
 
     def unconfirmed_seconds(self) -> float:
         """How long the oldest ACKs have waited for their receipt."""
         since = self._ledger.unconfirmed_since()
         return 0.0 if since is None else self._clock.monotonic() - since
+
+    def prefetch(self) -> int:
+        return self._window.size
+
+    def renewal(self) -> str:
+        return self._window.renewal(in_flight=self._ledger.in_flight(), in_flight_bytes=self._ledger.in_flight_bytes())
 
     # The loop.
 

@@ -28,6 +28,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _SOURCE = re.compile(r"queue://[^\s?,]+")
 _KIBIBYTE = 1024
+_MEBIBYTE = 1024 * _KIBIBYTE
+_MAX_IN_FLIGHT_BYTES = 4 * 1024 * _MEBIBYTE
 _DEFAULT_BATCH_MESSAGES = 100
 _MAX_BATCH_BYTES = 6_000_000
 _MAX_WINDOW_SECONDS = 300
@@ -77,6 +79,7 @@ class Route:
     group_property: str = ""
     accept_empty: bool = False
     lanes: int = 0
+    max_in_flight_bytes: int = 64 * _MEBIBYTE
     rate_limit: float = 0.0
     circuit_breaker: CircuitSettings | None = None
     version: int = 0
@@ -214,6 +217,12 @@ def _check_numbers(document: route_pb2.Route, require: Callable[[object, str, st
     require(
         size == 0 or _KIBIBYTE <= size <= _MAX_BATCH_BYTES, "batch.max_bytes", f"{size} is not between 1024 and 6000000"
     )
+    in_flight = document.max_in_flight_bytes
+    require(
+        in_flight == 0 or _MEBIBYTE <= in_flight <= _MAX_IN_FLIGHT_BYTES,
+        "max_in_flight_bytes",
+        f"{in_flight} is not between {_MEBIBYTE} and {_MAX_IN_FLIGHT_BYTES}",
+    )
     window = seconds(document.batch.window)
     require(0 <= window <= _MAX_WINDOW_SECONDS, "batch.window", f"{window:g} s is not between 0 and 300 s")
 
@@ -282,6 +291,7 @@ def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...]
         retry=retry_policy(document.retry),
         concurrency=1 if document.lanes else document.concurrency or 4,
         lanes=document.lanes,
+        max_in_flight_bytes=document.max_in_flight_bytes or 64 * _MEBIBYTE,
         rate_limit=document.rate_limit,
         circuit_breaker=_circuit(document.circuit_breaker) if document.HasField("circuit_breaker") else None,
         prefetch=document.prefetch or 1000,

@@ -148,9 +148,12 @@ def _stats(snapshot: Snapshot) -> bridge_service_pb2.RouteStats:
         open_circuits=snapshot.open_circuits,
         circuits_opened=counts.circuits_opened,
         rate_limited=counts.rate_limited,
+        in_flight_bytes=snapshot.in_flight_bytes,
         replies=counts.replies,
         late_replies=counts.late_replies,
     )
+    if counts.last_settled_at:
+        encoded.last_settled_at.FromMilliseconds(counts.last_settled_at)
     encoded.oldest_in_flight_age.FromMilliseconds(int(snapshot.oldest_age * 1000))
     return encoded
 

@@ -49,6 +49,14 @@ class Consumer(Protocol):
 
     def unconfirmed_seconds(self) -> float: ...
 
+    def prefetch(self) -> int:
+        """How many messages the broker may send ahead on the next connection."""
+        ...
+
+    def renewal(self) -> str:
+        """Why the subscription should be renewed now; empty when it may stay."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionState:
@@ -80,6 +88,7 @@ class Session:
         self._consumer: Consumer | None = None
         self._epoch = 0
         self._transacted = 0
+        self._renewing = self._closed = False
         self._numbers = itertools.count(1)
         self._log = structlog.get_logger("session").bind(route=route.name)
 
@@ -91,11 +100,17 @@ class Session:
             try:
                 await self._live(address, consumer)
             except BrokerError as error:
+                if self._closed:
+                    return
+                if self._renewing:
+                    self._log.info("the subscription is renewed", reason=str(error))
+                    continue
                 was_active = self._connection is not None
                 failures = 1 if was_active else failures + 1
                 self._log.warning("no subscription", reason=str(error), broker=str(address), failures=failures)
                 self._report(SessionState(active=False, detail=str(error)))
             finally:
+                self._renewing = False
                 self._drop("given up")
             await asyncio.sleep(self._backoff.delay(failures))
 
@@ -111,7 +126,7 @@ class Session:
                 _SUBSCRIPTION,
                 to_stomp(self._route.source),
                 selector=self._route.selector,
-                prefetch=self._route.prefetch,
+                prefetch=consumer.prefetch(),
                 receipt=receipt,
             )
             await connection.request(frames, receipt)
@@ -128,7 +143,14 @@ class Session:
             await asyncio.wait({connection.ended}, timeout=_WATCH_SECONDS)
             if consumer.unconfirmed_seconds() > _RECEIPT_SECONDS:
                 connection.abort(f"{connection.address} did not confirm ACKs within {_RECEIPT_SECONDS:g} s")
+            self._renew(consumer.renewal())
         raise ConnectionLostError(connection.ended.result())
+
+    def _renew(self, reason: str) -> None:
+        """A new connection at once; what is being delivered goes on. Nothing without a reason."""
+        if reason and self._connection is not None and not self._connection.ended.done():
+            self._renewing = True
+            self._connection.abort(reason)
 
     def _drop(self, reason: str) -> None:
         if self._connection is not None:
@@ -142,6 +164,7 @@ class Session:
             return
         try:
             self._consumer.received(messages)
+            self._renew(self._consumer.renewal())
         except (KeyError, ValueError) as error:
             self._drop(f"the broker sent a MESSAGE frame that cannot be read: {error!r}")
 
@@ -200,7 +223,7 @@ class Session:
         await transfer(connection, name, headers=headers, body=entry.message.body, ack_id=entry.ack_id)
         self._transacted += 1
         if self._transacted >= _TRANSACTED_ACKS:
-            connection.abort(f"renewed after {_TRANSACTED_ACKS} transactions")
+            self._renew(f"the broker remembers {_TRANSACTED_ACKS} transacted ACKs")
 
     async def _nack(self, connection: Connection, entry: Entry) -> None:
         receipt = f"nack-{self._epoch}-{next(self._numbers)}"
@@ -219,6 +242,7 @@ class Session:
 
     async def close(self) -> None:
         """Ends the subscription in order: what was written is confirmed first, within a bounded time."""
+        self._closed = True
         if self._connection is not None:
             await self._connection.close()
             self._connection = None

@@ -74,6 +74,7 @@ class Ledger:
         self._window = window
         self._epoch = 0
         self._entries: dict[str, Entry] = {}
+        self._bytes = 0
         self._pending: list[Entry] = []
         self._pending_since = 0.0
         self._unconfirmed: deque[tuple[str, float, Sequence[Entry]]] = deque()
@@ -96,6 +97,7 @@ class Ledger:
         kept = {key: entry for key, entry in self._entries.items() if entry.state is State.DISPATCHING}
         dropped = [entry for entry in self._entries.values() if entry.key not in kept]
         self._entries = kept
+        self._bytes = sum(len(entry.message.body) for entry in kept.values())
         return dropped
 
     def receive(self, message: Message, ack_id: str, *, now: float) -> Entry | None:
@@ -108,6 +110,7 @@ class Ledger:
         if known is None:
             entry = Entry(key=key, message=message, epoch=self._epoch, ack_id=ack_id, received_at=now)
             self._entries[key] = entry
+            self._bytes += len(message.body)
             return entry
         known.epoch, known.ack_id = self._epoch, ack_id
         if known.state is State.SETTLING:
@@ -120,7 +123,7 @@ class Ledger:
     def wait(self, entry: Entry) -> bool:
         """The message waits for its next attempt. False when its connection is gone: the broker will send it again."""
         if entry.epoch != self._epoch:
-            self._entries.pop(entry.key, None)
+            self._remove(entry)
             return False
         entry.state = State.WAITING
         return True
@@ -133,13 +136,13 @@ class Ledger:
             if entry.epoch == self._epoch:
                 self._add_pending(entry, now)
             else:
-                self._entries.pop(entry.key, None)
+                self._remove(entry)
                 dropped += 1
         return dropped
 
     def forget(self, entry: Entry) -> None:
         """The message was settled by other means than an ACK of this ledger: a transaction or a NACK."""
-        self._entries.pop(entry.key, None)
+        self._remove(entry)
 
     def acks_due(self, *, now: float) -> AckBatch | None:
         """The ACKs that must be written now; None when there are none, or they may still gather."""
@@ -166,7 +169,7 @@ class Ledger:
             if sent == receipt:
                 break
         for entry in settled:
-            self._entries.pop(entry.key, None)
+            self._remove(entry)
         return settled
 
     def unconfirmed_since(self) -> float | None:
@@ -175,6 +178,10 @@ class Ledger:
 
     def in_flight(self) -> int:
         return len(self._entries)
+
+    def in_flight_bytes(self) -> int:
+        """Of the bodies."""
+        return self._bytes
 
     def idle(self) -> bool:
         """Whether no delivery runs and every ACK is confirmed. Messages merely waiting do not count."""
@@ -192,6 +199,10 @@ class Ledger:
     def dispatching(self) -> list[Entry]:
         """The messages being delivered now."""
         return [entry for entry in self._entries.values() if entry.state is State.DISPATCHING]
+
+    def _remove(self, entry: Entry) -> None:
+        if self._entries.pop(entry.key, None) is not None:
+            self._bytes -= len(entry.message.body)
 
     def _add_pending(self, entry: Entry, now: float) -> None:
         if not self._pending:

@@ -22,6 +22,8 @@ class RouteStats:
     """ACKs not sent because their connection was gone: those messages come again."""
     replies: int = 0
     late_replies: int = 0
+    last_settled_at: int = 0
+    """Milliseconds since 1970; 0 when no message was settled yet."""
     connections: int = 0
     connections_lost: int = 0
     circuits_opened: int = 0
@@ -37,8 +39,23 @@ class Snapshot:
     route: str
     stats: RouteStats
     in_flight: int
+    in_flight_bytes: int
     oldest_age: float
     open_circuits: int = 0
+
+
+_COUNTS = [field for field in fields(RouteStats) if field.name != "last_settled_at"]
+_GAUGES: Sequence[tuple[str, str, Callable[[Snapshot], float]]] = (
+    ("in_flight", "Messages taken and not settled.", lambda snapshot: snapshot.in_flight),
+    ("in_flight_bytes", "Bytes of their bodies.", lambda snapshot: snapshot.in_flight_bytes),
+    ("oldest_in_flight_seconds", "Age of the oldest message in flight.", lambda snapshot: snapshot.oldest_age),
+    (
+        "last_settled_timestamp_seconds",
+        "When a message was last settled, in seconds since 1970; 0 when none was.",
+        lambda snapshot: snapshot.stats.last_settled_at / 1000,
+    ),
+    ("open_circuits", "Targets that are not called now.", lambda snapshot: snapshot.open_circuits),
+)
 
 
 class BridgeMetrics(Collector):
@@ -49,7 +66,7 @@ class BridgeMetrics(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         snapshots = self._snapshots()
-        for field in fields(RouteStats):
+        for field in _COUNTS:
             family = CounterMetricFamily(
                 f"penstock_bridge_{field.name}",
                 f"Messages or events: {field.name.replace('_', ' ')}.",
@@ -58,15 +75,8 @@ class BridgeMetrics(Collector):
             for snapshot in snapshots:
                 family.add_metric((snapshot.route,), getattr(snapshot.stats, field.name))
             yield family
-        in_flight = GaugeMetricFamily("penstock_bridge_in_flight", "Messages taken and not settled.", labels=("route",))
-        age = GaugeMetricFamily(
-            "penstock_bridge_oldest_in_flight_seconds", "Age of the oldest message in flight.", labels=("route",)
-        )
-        circuits = GaugeMetricFamily(
-            "penstock_bridge_open_circuits", "Targets that are not called now.", labels=("route",)
-        )
-        for snapshot in snapshots:
-            circuits.add_metric((snapshot.route,), snapshot.open_circuits)
-            in_flight.add_metric((snapshot.route,), snapshot.in_flight)
-            age.add_metric((snapshot.route,), snapshot.oldest_age)
-        yield from (in_flight, age, circuits)
+        for name, help_text, read in _GAUGES:
+            gauge = GaugeMetricFamily(f"penstock_bridge_{name}", help_text, labels=("route",))
+            for snapshot in snapshots:
+                gauge.add_metric((snapshot.route,), read(snapshot))
+            yield gauge

@@ -30,6 +30,7 @@ class Listener:
     frames: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
     receipts: list[str] = field(default_factory=list)
     unconfirmed: float = 0.0
+    reasons: list[str] = field(default_factory=list)
 
     def opened(self) -> int:
         self.epoch += 1
@@ -43,6 +44,12 @@ class Listener:
 
     def unconfirmed_seconds(self) -> float:
         return self.unconfirmed
+
+    def prefetch(self) -> int:
+        return 7
+
+    def renewal(self) -> str:
+        return self.reasons.pop() if self.reasons else ""
 
 
 @dataclass(kw_only=True)
@@ -131,6 +138,27 @@ async def test_a_lost_connection_is_a_new_epoch_with_a_new_subscription() -> Non
         assert rig.listener.epoch == 2
         assert rig.connection.commands == ["SUBSCRIBE"]
         assert any(state.detail == "broken pipe" for state in rig.states)
+
+
+async def test_a_renewed_subscription_is_no_trouble() -> None:
+    """A new connection at once, without a word in the health."""
+    async with running() as rig:
+        await rig.active()
+        rig.listener.reasons = ["too many bytes"]
+        rig.session.on_messages([({}, b"")])
+        await rig.active(2)
+        assert all(state.active for state in rig.states)
+        assert rig.broker.connections[0].ended.result() == "too many bytes"
+
+
+async def test_a_closed_session_does_not_connect_again() -> None:
+    """It would take messages that nobody works on."""
+    async with running() as rig:
+        await rig.active()
+        await rig.session.close()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(rig.broker.connections) == 1
 
 
 async def test_acks_are_written_with_one_receipt() -> None:
