@@ -120,6 +120,12 @@ def usage_error(message: str) -> NoReturn:
     raise typer.Exit(EXIT_USAGE)
 
 
+def refuse(message: str) -> NoReturn:
+    """Print why something was not done and exit with EXIT_REFUSED."""
+    _say(message)
+    raise typer.Exit(EXIT_REFUSED)
+
+
 async def _run(
     target: str,
     operation: Callable[["grpc.aio.Channel"], Awaitable[T]],

@@ -3,13 +3,14 @@
 import json
 import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli import transfer, versions
 from cli.connection import EXIT_REFUSED, target_option, tls_ca_option, token_file_option, usage_error, with_channel
+from cli.documents import Kind
 from cli.output import print_json, print_line, print_rows
 
 if TYPE_CHECKING:
@@ -37,16 +38,10 @@ AS_JSON = typer.Option(False, "--json", help="Print JSON.")
 DECRYPT = typer.Option(False, "--decrypt", help="Show the values of secrets.")
 
 
-class Type(StrEnum):
-    """Types of a parameter by the words of Parameter Store."""
-
-    STRING = "String"
-    STRING_LIST = "StringList"
-    SECURE_STRING = "SecureString"
-
-
 def register(parent: typer.Typer) -> None:
     """Add the commands."""
+    for group in (versions, transfer):
+        group.register(app)
     parent.add_typer(app, name="params")
 
 
@@ -55,7 +50,7 @@ def put(
     name: Annotated[str, NAME],
     value: Annotated[str | None, typer.Argument(help="The value; - reads standard input.")] = None,
     file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Read the value from a file.")] = None,
-    kind: Annotated[Type | None, typer.Option("--type", help="Type; by default what it is, String if new.")] = None,
+    kind: Annotated[Kind | None, typer.Option("--type", help="Type; by default what it is, String if new.")] = None,
     secure: Annotated[bool, typer.Option("--secure", help="The same as --type SecureString.")] = False,
     if_version: Annotated[
         int | None, typer.Option(min=0, help="Write only if this version is current; 0: only if there is none.")
@@ -75,9 +70,9 @@ def put(
     """Write a new version of a parameter and print version and revision, once it is durable."""
     from penstock.config.v1 import config_service_pb2  # noqa: PLC0415 - see the package
 
-    if secure and kind not in (None, Type.SECURE_STRING):
+    if secure and kind not in (None, Kind.SECURE_STRING):
         usage_error(f"--secure contradicts --type {kind}")
-    kind = Type.SECURE_STRING if secure else kind
+    kind = Kind.SECURE_STRING if secure else kind
     request = config_service_pb2.PutParameterRequest(
         name=name,
         value=_value(value, file),
@@ -122,7 +117,7 @@ def get(
     row = _row(found)
     if as_json:
         print_json(row)
-    elif row["type"] == Type.SECURE_STRING and not decrypt:
+    elif row["type"] == Kind.SECURE_STRING and not decrypt:
         print(f"error: {found.name} is a SecureString: --decrypt shows its value", file=sys.stderr)
         raise typer.Exit(EXIT_REFUSED)
     else:
@@ -249,8 +244,8 @@ def _row(parameter: "parameter_pb2.Parameter") -> dict[str, Any]:
     """A parameter as the command shows it; secrets that were not decrypted have the value None."""
     from penstock.config.v1 import parameter_pb2  # noqa: PLC0415
 
-    kind = Type[parameter_pb2.ParameterType.Name(parameter.type).removeprefix("PARAMETER_TYPE_")]
-    hidden = kind is Type.SECURE_STRING and not parameter.value
+    kind = Kind[parameter_pb2.ParameterType.Name(parameter.type).removeprefix("PARAMETER_TYPE_")]
+    hidden = kind is Kind.SECURE_STRING and not parameter.value
     row: dict[str, Any] = {
         "name": parameter.name,
         "type": kind.value,

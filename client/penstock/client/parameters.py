@@ -88,6 +88,11 @@ class ParameterClient:
 
     async def list(self, path: str, *, decrypt: bool = False) -> AsyncIterator[RemoteParameter]:
         """Every parameter below `path`, all levels, by name."""
+        async for message in self.messages(path, decrypt=decrypt):
+            yield remote_parameter(message)
+
+    async def messages(self, path: str, *, decrypt: bool = False) -> AsyncIterator[parameter_pb2.Parameter]:
+        """The same as `list`, with everything that the service tells of them."""
         token = ""
         while True:
             request = config_service_pb2.ListParametersRequest(
@@ -98,7 +103,7 @@ class ParameterClient:
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error) from error
             for parameter in page.parameters:
-                yield remote_parameter(parameter)
+                yield parameter
             token = page.next_page_token
             if not token:
                 return
