@@ -38,6 +38,7 @@ class Ports:
     persistence_metrics: int = 51054
     bridge_metrics: int = 51055
     tracking_http: int = 8080
+    config_ssm: int = 8081
     stomp: int = 61613
     openwire: int = 61616
     valkey: int = 6379
@@ -59,6 +60,7 @@ class ContainerAddresses:
         "openwire": "activemq",
         "emulator": "aws",
         "lambda_endpoint": "lambda",
+        "config_ssm": "config",
         "tracking_http": "tracking",
     }
 

@@ -157,6 +157,7 @@ class EmbeddedStack:
             "activemq": ("stomp", "openwire"),
             "aws-emulator": ("emulator",),
             "lambda-endpoint": ("lambda_endpoint",),
+            "config": ("config", "config_ssm", "config_metrics"),
             "tracking": ("tracking", "tracking_http", "tracking_metrics"),
         }
         without = [name for name in DEPENDENCIES if name not in self._names]

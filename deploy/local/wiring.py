@@ -20,6 +20,8 @@ EMULATOR_LOGIN: Mapping[str, str] = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_AC
 def service_addresses(kind: str, ports: Addresses) -> Mapping[str, str]:
     """The listeners of a kind of process and where they are by default."""
     addresses = {"grpc": ports.address(kind), "metrics": ports.address(f"{kind}_metrics")}
+    if kind == "config":
+        addresses["ssm"] = ports.address("config_ssm")
     if kind == "tracking":
         addresses["http"] = ports.address("tracking_http")
     return addresses
@@ -43,8 +45,12 @@ def _port(address: str) -> str:
     return address.rpartition(":")[2]
 
 
-def _config(_ports: Addresses, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
-    return {"database": str(data / "parameters.sqlite3"), "key_file": str(data / "secret.key")}
+def _config(_ports: Addresses, addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:
+    return {
+        "database": str(data / "parameters.sqlite3"),
+        "key_file": str(data / "secret.key"),
+        "ssm_port": _port(addresses["ssm"]),
+    }
 
 
 def _filtering(ports: Addresses, _addresses: Mapping[str, str], data: Path) -> Mapping[str, str]:

@@ -1,133 +1,161 @@
-"""Secrets at rest: every value under a data key of its own, the data key wrapped by the key from the key file.
+"""Secrets at rest: every value under a data key of its own, the data key wrapped by a key that this process may use.
 
-Envelope, format 1: `01`, 8 bytes key id, 12 bytes nonce and the wrapped data key, 12 bytes nonce and the value. Both
-are AES-256-GCM with the parameter's name and version as associated data: an envelope cannot be moved to another place.
+Envelope, format 2: `02`, one byte length and the id of the wrapping key, two bytes length and the wrapped data key, 12
+bytes nonce and the value. The value is AES-256-GCM with the parameter's name and version as associated data, the data
+key is bound to the name: an envelope cannot be moved to another place. Format 1 (`01`, 8 bytes key id, a wrapped data
+key of 60 bytes, nonce and value) is still read.
 """
 
-import base64
-import binascii
-import hashlib
 import os
-import secrets
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.config.parameter import Sealed
-from services.runtime.errors import FailedPreconditionError, PenstockError
+from services.runtime.errors import FailedPreconditionError
 
-_FORMAT = b"\x01"
-_KEY_BYTES = 32
-_KEY_ID_BYTES = 8
-_NONCE_BYTES = 12  # the size NIST SP 800-38D recommends; random nonces, and a data key seals one value only
-_TAG_BYTES = 16
-_WRAPPED_BYTES = _NONCE_BYTES + _KEY_BYTES + _TAG_BYTES
+KEY_BYTES = 32
+NONCE_BYTES = 12  # the size NIST SP 800-38D recommends; random nonces, and a data key seals one value only
+_FORMAT_1, _FORMAT_2 = b"\x01", b"\x02"
+_FORMAT_1_KEY_ID_BYTES = 8
+_FORMAT_1_WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + 16
 
 
-class KeyFileError(PenstockError):
-    """The key file cannot be used; the message names the file and what to do."""
+class KeyUnavailableError(Exception):
+    """A data key cannot be unwrapped; the message says why and what to do, and names no secret."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, reason="ERROR_REASON_KEY_UNAVAILABLE")
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A fresh data key and the same wrapped, with the id of the key that wrapped it."""
+
+    plain: bytes = field(repr=False)
+    wrapped: bytes = field(repr=False)
+    key_id: bytes
+
+
+class KeyWrapper(Protocol):
+    """Makes and opens data keys. `context` is authenticated with a wrapped key and must be the same to open it."""
+
+    def id_for(self, key_id: str = "") -> bytes:
+        """Id of the key that wraps new data keys; `key_id` is the parameter's own, where the wrapper knows several."""
+
+    async def new_data_key(self, context: str, key_id: str = "") -> DataKey:
+        """A fresh data key of 32 bytes, wrapped.
+
+        Raises:
+            InvalidArgumentError: there is no such key.
+            UnavailableError: the key service is away.
+        """
+
+    async def wrap(self, plain: bytes, context: str, key_id: str = "") -> DataKey:
+        """The same for a data key that exists."""
+
+    async def unwrap(self, key_id: bytes, wrapped: bytes, context: str) -> bytes:
+        """The data key.
+
+        Raises:
+            KeyUnavailableError: the key is not held, or the wrapped key is damaged or from another context.
+            UnavailableError: the key service is away.
+        """
 
 
 class SecretBox:
-    """Seals and opens values with one key-encryption key of 32 bytes."""
+    """Seals and opens values under data keys of a wrapper."""
 
-    def __init__(self, key: bytes) -> None:
-        self._key = AESGCM(key)
-        self._key_id = hashlib.sha256(key).digest()[:_KEY_ID_BYTES]
+    def __init__(self, wrapper: KeyWrapper) -> None:
+        self._wrapper = wrapper
 
     def __repr__(self) -> str:
-        return f"SecretBox(key_id={self._key_id.hex()})"
+        return f"SecretBox({self._wrapper!r})"
 
-    def seal(self, value: str, name: str, version: int) -> Sealed:
+    @property
+    def active_key(self) -> bytes:
+        """Id of the key under which new secrets are."""
+        return self._wrapper.id_for()
+
+    async def data_key(self, name: str, key_id: str = "") -> DataKey:
+        """A key for one value of a parameter; raises what `KeyWrapper.new_data_key` raises."""
+        return await self._wrapper.new_data_key(name, key_id)
+
+    def seal(self, value: str, name: str, version: int, key: DataKey) -> Sealed:
         """The value, encrypted for one version of one parameter."""
-        context = _context(name, version)
-        data_key = secrets.token_bytes(_KEY_BYTES)
-        wrapped = _encrypt(self._key, data_key, context)
-        return Sealed(_FORMAT + self._key_id + wrapped + _encrypt(AESGCM(data_key), value.encode(), context))
+        return Sealed(_header(key) + encrypt(AESGCM(key.plain), value.encode(), _context(name, version)))
 
-    def open(self, sealed: Sealed, name: str, version: int) -> str:
+    async def open(self, sealed: Sealed, name: str, version: int) -> str:
         """The value of an envelope that was sealed for this name and version.
 
         Raises:
-            FailedPreconditionError: another key sealed it, or the envelope is damaged or from another place.
+            FailedPreconditionError: the key is not held, or the envelope is damaged or from another place.
+            UnavailableError: the key service is away.
         """
-        body = sealed.envelope.removeprefix(_FORMAT)
-        key_id, body = body[:_KEY_ID_BYTES], body[_KEY_ID_BYTES:]
-        if key_id != self._key_id or not sealed.envelope.startswith(_FORMAT):
-            fault = f"it was encrypted with the key {key_id.hex()}, the key file holds {self._key_id.hex()}"
-            raise _unreadable(name, version, f"{fault}: restore the former key file")
-        context = _context(name, version)
         try:
-            data_key = _decrypt(self._key, body[:_WRAPPED_BYTES], context)
-            return _decrypt(AESGCM(data_key), body[_WRAPPED_BYTES:], context).decode()
-        except (InvalidTag, ValueError):
+            parts = _parts(sealed.envelope, name, version)
+            data_key = await self._wrapper.unwrap(parts.key_id, parts.wrapped, parts.context)
+            return decrypt(AESGCM(data_key), parts.value, _context(name, version)).decode()
+        except KeyUnavailableError as error:
+            raise _unreadable(name, version, str(error)) from None
+        except (InvalidTag, ValueError, IndexError):
             raise _unreadable(name, version, "its envelope is damaged: restore the database, or put it again") from None
 
+    async def rewrapped(self, sealed: Sealed, name: str, version: int, key_id: str = "") -> Sealed | None:
+        """The envelope with its data key under the newest key, the value untouched; None when it is there already.
 
-def load_or_create_key(path: Path, *, may_create: bool) -> bytes:
-    """The key-encryption key of 32 bytes in `path`, as base64 text that only its owner can read.
-
-    Args:
-        path: the key file.
-        may_create: whether a missing file is made; wrong where secrets exist that a new key could not open.
-
-    Raises:
-        KeyFileError: missing, readable by others, or not a key.
-    """
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:
-        if not may_create:
-            raise KeyFileError(f"{path} is missing, but the database holds secrets: restore the file") from None
-        return _create_key(path)
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
-    if mode & 0o077:
-        raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:o}): chmod 600 {path}")
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise KeyFileError(f"{path} does not hold a key: {_KEY_BYTES} bytes as base64 are expected")
-    return key
+        Raises:
+            FailedPreconditionError, UnavailableError: see `open`.
+        """
+        try:
+            parts = _parts(sealed.envelope, name, version)
+            if parts.key_id == self._wrapper.id_for(key_id):
+                return None
+            plain = await self._wrapper.unwrap(parts.key_id, parts.wrapped, parts.context)
+        except KeyUnavailableError as error:
+            raise _unreadable(name, version, str(error)) from None
+        except (InvalidTag, ValueError, IndexError):
+            raise _unreadable(name, version, "its envelope is damaged") from None
+        return Sealed(_header(await self._wrapper.wrap(plain, name, key_id)) + parts.value)
 
 
-def _create_key(path: Path) -> bytes:
-    """Durable before the first secret is: a key that a power failure takes would take the secrets too."""
-    key = secrets.token_bytes(_KEY_BYTES)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(key) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return key
+def encrypt(key: AESGCM, plaintext: bytes, context: bytes) -> bytes:
+    """A random nonce and the ciphertext."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + key.encrypt(nonce, plaintext, context)
+
+
+def decrypt(key: AESGCM, body: bytes, context: bytes) -> bytes:
+    """What `encrypt` was given; raises cryptography's InvalidTag when anything of it was changed."""
+    return key.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], context)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    key_id: bytes
+    wrapped: bytes
+    context: str
+    value: bytes
+
+
+def _header(key: DataKey) -> bytes:
+    length = len(key.wrapped).to_bytes(2, "big")
+    return _FORMAT_2 + bytes([len(key.key_id)]) + key.key_id + length + key.wrapped
+
+
+def _parts(envelope: bytes, name: str, version: int) -> _Parts:
+    if envelope.startswith(_FORMAT_1):
+        key_end = 1 + _FORMAT_1_KEY_ID_BYTES
+        end = key_end + _FORMAT_1_WRAPPED_BYTES
+        return _Parts(envelope[1:key_end], envelope[key_end:end], f"{name}|{version}", envelope[end:])
+    if not envelope.startswith(_FORMAT_2):
+        raise ValueError("an unknown format")
+    start = 2 + envelope[1]
+    end = start + 2 + int.from_bytes(envelope[start : start + 2], "big")
+    return _Parts(envelope[2:start], envelope[start + 2 : end], name, envelope[end:])
 
 
 def _context(name: str, version: int) -> bytes:
     return f"{name}|{version}".encode()
-
-
-def _encrypt(key: AESGCM, plaintext: bytes, context: bytes) -> bytes:
-    nonce = os.urandom(_NONCE_BYTES)
-    return nonce + key.encrypt(nonce, plaintext, context)
-
-
-def _decrypt(key: AESGCM, body: bytes, context: bytes) -> bytes:
-    return key.decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], context)
 
 
 def _unreadable(name: str, version: int, fault: str) -> FailedPreconditionError:

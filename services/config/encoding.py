@@ -1,18 +1,25 @@
 """Between the messages of `penstock.config.v1` and the domain."""
 
+from collections.abc import Iterable, Sequence
+
 from penstock.config.v1 import config_service_pb2, parameter_pb2
 
-from services.config.parameter import Deletion, Parameter, ParameterEvent, ParameterType
-from services.config.registry import ParameterRegistry
+from services.config.filters import EQUALS, Filter, checked_filters
+from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent, ParameterType, Tier
 from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark
-from services.runtime.errors import UnimplementedError, invalid_field
+from services.runtime.errors import invalid_field
 
 _TYPES: dict[parameter_pb2.ParameterType, ParameterType] = {
     parameter_pb2.PARAMETER_TYPE_STRING: ParameterType.STRING,
     parameter_pb2.PARAMETER_TYPE_STRING_LIST: ParameterType.STRING_LIST,
     parameter_pb2.PARAMETER_TYPE_SECURE_STRING: ParameterType.SECURE_STRING,
 }
+_TIERS: dict[parameter_pb2.ParameterTier, Tier] = {
+    parameter_pb2.PARAMETER_TIER_STANDARD: Tier.STANDARD,
+    parameter_pb2.PARAMETER_TIER_ADVANCED: Tier.ADVANCED,
+}
+_TIER_NUMBERS = {tier: number for number, tier in _TIERS.items()}
 _NANOSECONDS = 1_000_000_000
 _NUMBERS = {kind: number for number, kind in _TYPES.items()}
 
@@ -21,18 +28,10 @@ def update_of(request: config_service_pb2.PutParameterRequest) -> ParameterUpdat
     """The update that a request asks for.
 
     Raises:
-        InvalidArgumentError: an unknown type, or a time that is none.
-        UnimplementedError: a JSON Schema, which this version does not check.
+        InvalidArgumentError: an unknown type or tier, or a time that is none.
     """
-    if request.json_schema:
-        raise UnimplementedError(
-            "json_schema: values are not checked against a JSON Schema yet; use allowed_pattern or data_type",
-            metadata={"method": "PutParameter"},
-        )
-    if request.dry_run or request.tier or request.HasField("policies"):
-        raise UnimplementedError(
-            "dry_run, tier and policies are declared but not built yet", metadata={"method": "PutParameter"}
-        )
+    if request.tier and request.tier not in _TIERS:
+        raise invalid_field("tier", f"{request.tier} is not a ParameterTier")
     if request.type and request.type not in _TYPES:
         raise invalid_field("type", f"{request.type} is not a ParameterType")
     if not 0 <= request.expires_at.nanos < _NANOSECONDS:
@@ -49,15 +48,30 @@ def update_of(request: config_service_pb2.PutParameterRequest) -> ParameterUpdat
         if request.HasField("expires_at")
         else None,
         tags=dict(request.tags),
+        json_schema=request.json_schema if request.HasField("json_schema") else None,
+        tier=_TIERS.get(request.tier),
+        policies=request.policies if request.HasField("policies") else None,
     )
 
 
-def message_of(parameter: Parameter, registry: ParameterRegistry, *, decrypt: bool) -> parameter_pb2.Parameter:
-    """A parameter as a message; a secret has its value only when it is to be decrypted."""
+def filters_of(filters: Iterable[config_service_pb2.ParameterFilter]) -> Sequence[Filter]:
+    """The filters of a request; raises what `checked_filters` raises."""
+    return checked_filters(
+        [Filter(key=one.key, option=one.option or EQUALS, values=tuple(one.values)) for one in filters]
+    )
+
+
+def tier_number(tier: Tier) -> parameter_pb2.ParameterTier:
+    """A tier as a message has it."""
+    return _TIER_NUMBERS[tier]
+
+
+def message_of(parameter: Parameter, *, with_value: bool = True) -> parameter_pb2.Parameter:
+    """A parameter as a message; a sealed value is left empty."""
     message = parameter_pb2.Parameter(
         name=parameter.name,
         type=_NUMBERS[parameter.type],
-        value=registry.reveal(parameter, decrypt=decrypt),
+        value=parameter.value if with_value and isinstance(parameter.value, str) else "",
         version=parameter.version,
         revision=parameter.revision,
         labels=parameter.labels,
@@ -65,6 +79,10 @@ def message_of(parameter: Parameter, registry: ParameterRegistry, *, decrypt: bo
         allowed_pattern=parameter.allowed_pattern,
         data_type=parameter.data_type,
         tags=parameter.tags,
+        json_schema=parameter.json_schema,
+        tier=_TIER_NUMBERS[parameter.tier],
+        policies=parameter.policies,
+        modified_by=parameter.modified_by,
     )
     message.modified_at.FromNanoseconds(int(parameter.modified_at * 1e9))
     if parameter.expires_at is not None:
@@ -72,17 +90,21 @@ def message_of(parameter: Parameter, registry: ParameterRegistry, *, decrypt: bo
     return message
 
 
-def watch_message_of(
-    event: ParameterEvent | Bookmark, registry: ParameterRegistry, *, decrypt: bool
-) -> config_service_pb2.WatchParametersResponse:
+def watch_message_of(event: ParameterEvent | Bookmark) -> config_service_pb2.WatchParametersResponse:
     """An event or bookmark as a message of a watch."""
     match event:
         case Parameter():
-            put = config_service_pb2.ParameterPut(parameter=message_of(event, registry, decrypt=decrypt))
+            put = config_service_pb2.ParameterPut(parameter=message_of(event))
             return config_service_pb2.WatchParametersResponse(put=put)
         case Deletion():
             delete = config_service_pb2.ParameterDelete(name=event.name, revision=event.revision)
             return config_service_pb2.WatchParametersResponse(delete=delete)
+        case Notice():
+            notice = config_service_pb2.ParameterNotice(
+                name=event.name, revision=event.revision, policy_type=event.policy_type
+            )
+            notice.due_at.FromNanoseconds(int(event.due_at * 1e9))
+            return config_service_pb2.WatchParametersResponse(notice=notice)
         case Bookmark():
             bookmark = config_service_pb2.WatchBookmark(revision=event.revision)
             return config_service_pb2.WatchParametersResponse(bookmark=bookmark)

@@ -1,4 +1,4 @@
-"""Parameters that delete themselves at their time; what came due while the service was away goes when it starts."""
+"""Policies that act at their time: expiries and notices. What came due while it was away is done at its start."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ _LONGEST_WAIT_SECONDS = 30.0  # the wall clock may be set, which no timer hears 
 
 
 class Expiry:
-    """Deletes what has expired in a store. Construct it before the first write; `run` is a background task."""
+    """Acts on what is due in a store. Construct it before the first write; `run` is a background task."""
 
     def __init__(self, store: ParameterStore, *, now: Callable[[], float] = time.time) -> None:
         self._store = store
@@ -31,16 +31,16 @@ class Expiry:
                     await self._changed.wait()
 
     async def sweep(self) -> float:
-        """Deletes what is due now; answers after how many seconds to look again."""
-        due = await self._store.next_expiry()
+        """Does what is due now; answers after how many seconds to look again."""
+        due = await self._store.next_due()
         if due is not None and due <= self._now():
             try:
-                await self._store.delete_expired(self._now())
+                await self._store.act_on_due(self._now())
             except ResourceExhaustedError as error:  # the health board tells of it
                 return error.retry_after or _LONGEST_WAIT_SECONDS
-            due = await self._store.next_expiry()
+            due = await self._store.next_due()
         return _LONGEST_WAIT_SECONDS if due is None else min(max(due - self._now(), 0.0), _LONGEST_WAIT_SECONDS)
 
     def _look_at(self, events: Sequence[ParameterEvent]) -> None:
-        if any(isinstance(event, Parameter) and event.expires_at is not None for event in events):
+        if any(isinstance(event, Parameter) and (event.expires_at or event.policies) for event in events):
             self._changed.set()

@@ -8,10 +8,19 @@ KEPT_VERSIONS = 100
 """Versions kept of each parameter; writing another one drops the oldest, unless it carries a label."""
 
 MAX_VALUE_BYTES = 8192
-"""Bytes of UTF-8, the Advanced tier of Parameter Store."""
+"""Bytes of UTF-8 in the Advanced tier."""
+
+MAX_STANDARD_VALUE_BYTES = 4096
+"""Bytes of UTF-8 in the Standard tier."""
+
+MAX_STANDARD_PARAMETERS = 10_000
+MAX_ADVANCED_PARAMETERS = 100_000
 
 MAX_DESCRIPTION_LENGTH = 1024
 MAX_PATTERN_LENGTH = 1024
+MAX_SCHEMA_LENGTH = 32 * 1024
+"""Characters of a JSON Schema, the limit of AWS AppConfig's validators."""
+
 MAX_TAGS = 50
 MAX_TAG_KEY_LENGTH = 128
 MAX_TAG_VALUE_LENGTH = 256
@@ -29,6 +38,13 @@ class ParameterType(StrEnum):
     SECURE_STRING = "SecureString"
 
 
+class Tier(StrEnum):
+    """How much a parameter may hold: Advanced has larger values, policies, and the data types url, json and jsonc."""
+
+    STANDARD = "Standard"
+    ADVANCED = "Advanced"
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """An encrypted value as it lies in the store; only `crypto` reads it."""
@@ -41,6 +57,7 @@ class Parameter:
     """One version of a parameter. `value` is Sealed for a SecureString and text for the other types.
 
     `version` counts from 1 for each parameter, `revision` over the whole store. Times are seconds since the epoch.
+    `policies` is a JSON array, empty for none; `modified_by` the principal that wrote the version.
     """
 
     name: str
@@ -55,6 +72,11 @@ class Parameter:
     data_type: str = "text"
     expires_at: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    json_schema: str = ""
+    tier: Tier = Tier.STANDARD
+    policies: str = ""
+    key_id: str = ""
+    modified_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,5 +87,15 @@ class Deletion:
     revision: int
 
 
-ParameterEvent = Parameter | Deletion
-"""A change of the store: a version was written, or a parameter deleted. Revisions order them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A notification policy of a parameter became due at `due_at`."""
+
+    name: str
+    revision: int
+    policy_type: str
+    due_at: float
+
+
+ParameterEvent = Parameter | Deletion | Notice
+"""What happened in the store: a version was written, a parameter deleted, a notice given. Revisions order them."""

@@ -46,7 +46,9 @@ def parse_name(text: str, *, field: str = "name") -> str:
         name = f"/{name}"
     fault = _fault(name) or (_reserved(name))
     if fault:
-        raise _invalid(field, f"{_shown(text)} is not a parameter name: {fault}")
+        levels = name.count("/")
+        error = "HierarchyLevelLimitExceededException" if name.startswith("/") and levels > MAX_LEVELS else ""
+        raise _invalid(field, f"{_shown(text)} is not a parameter name: {fault}", ssm_error=error)
     return name
 
 
@@ -124,5 +126,6 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:80]}…")  # noqa: PLR2004 - enough to recognise it
 
 
-def _invalid(field: str, fault: str) -> InvalidArgumentError:
-    return InvalidArgumentError(fault, violations=[FieldViolation(field=field, description=fault)])
+def _invalid(field: str, fault: str, *, ssm_error: str = "") -> InvalidArgumentError:
+    violations = [FieldViolation(field=field, description=fault)]
+    return InvalidArgumentError(fault, violations=violations, metadata={"ssm_error": ssm_error} if ssm_error else {})

@@ -1,14 +1,36 @@
 """What callers can do with parameters, whatever protocol they speak."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from services.config.crypto import SecretBox
-from services.config.parameter import MAX_LABELS, MAX_PATTERN_LENGTH, Parameter, Sealed
+from services.config.crypto import DataKey, SecretBox
+from services.config.filters import Filter, holds, labels_in
+from services.config.parameter import (
+    MAX_LABELS,
+    MAX_PATTERN_LENGTH,
+    MAX_STANDARD_PARAMETERS,
+    MAX_TAGS,
+    Parameter,
+    ParameterType,
+    Sealed,
+    Tier,
+)
 from services.config.path import Selector, parse_name, parse_path, parse_selector
+from services.config.schemas import SchemaBook, is_schema
 from services.config.store import ParameterStore
-from services.config.update import ParameterUpdate, check_update, is_label, next_version, not_found, pattern_after
+from services.config.tier import check_room
+from services.config.update import (
+    ParameterUpdate,
+    check_tags,
+    check_update,
+    is_label,
+    next_version,
+    not_found,
+    pattern_after,
+    schema_after,
+    type_after,
+)
 from services.runtime import paging
 from services.runtime.errors import FieldViolation, InvalidArgumentError, invalid_field
 
@@ -51,38 +73,63 @@ class Labelled:
     invalid_labels: Sequence[str]
 
 
-class _PatternChangedError(Exception):
-    """Between matching and writing another caller has changed the pattern."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlabelled:
+    """The labels that were removed, and those that the version did not carry."""
+
+    removed: Sequence[str]
+    invalid: Sequence[str]
+
+
+class _ChangedError(Exception):
+    """Between checking and writing another caller has changed the pattern, the schema or the type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """What a value was checked against, and what is needed to write it."""
+
+    pattern: str
+    schema: str
+    data_key: DataKey | None
+    standard_is_full: bool
+    principal: str
 
 
 class ParameterRegistry:
     """Reads and changes parameters. Arguments are checked here; errors name the fields of the caller's request."""
 
     def __init__(
-        self, store: ParameterStore, secrets: SecretBox, matches: Matches, *, now: Callable[[], float] = time.time
+        self,
+        store: ParameterStore,
+        secrets: SecretBox,
+        matches: Matches,
+        schemas: SchemaBook,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._secrets = secrets
         self._matches = matches
+        self._schemas = schemas
         self._now = now
 
-    async def put(self, update: ParameterUpdate) -> Parameter:
-        """Writes a new version, durable when this returns.
+    async def put(self, update: ParameterUpdate, *, principal: str = "", dry_run: bool = False) -> Parameter:
+        """Writes a new version, durable when this returns. A dry run checks all and answers the version it would be.
 
         Raises:
             InvalidArgumentError, AlreadyExistsError, AbortedError, FailedPreconditionError: see `check_update` and
-                `next_version`; also when the value does not match the parameter's pattern.
+                `next_version`; also when the value does not match the parameter's pattern or a JSON Schema.
             ResourceExhaustedError: no room to write.
         """
         name = check_update(update, now=self._now(), found=await self._pattern_violations(update))
         while True:
             found = await self._store.get([Selector(name=name)])
-            pattern = pattern_after(update, found.parameters[0])
-            if pattern and not await self._matches(pattern, update.value):
-                raise _mismatch(name, pattern)
+            current = found.parameters[0]
+            decide = self._decision(update, name, await self._checked(update, name, current, principal))
             try:
-                return await self._store.put(name, self._decision(update, name, pattern))
-            except _PatternChangedError:
+                return decide(current, found.revision + 1) if dry_run else await self._store.put(name, decide)
+            except _ChangedError:
                 continue
 
     async def delete(self, text: str, *, expected_version: int | None) -> int:
@@ -110,18 +157,37 @@ class ParameterRegistry:
             revision=found.revision,
         )
 
-    async def list_page(self, path: str, *, recursive: bool, page_size: int, token: str) -> Page:
-        """A page of the current versions below a path, ordered by name; it may be shorter than asked for."""
+    async def list_page(
+        self,
+        path: str,
+        *,
+        recursive: bool,
+        page_size: int,
+        token: str,
+        filters: Sequence[Filter] = (),
+        visible: Callable[[str], bool] = lambda _name: True,
+    ) -> Page:
+        """A page of the current versions below a path, ordered by name; it may be shorter than asked for.
+
+        With a filter on labels it is the version that carries the label. A name that is not `visible` is as if it were
+        not there, in the token too.
+        """
         parsed = parse_path(path)
         limit = paging.page_size(page_size, default=_DEFAULT_LIST_PAGE, largest=MAX_LIST_PAGE)
-        query = f"list {recursive} {parsed}"
+        query = f"list {recursive} {parsed} {' '.join(map(repr, filters))}".rstrip()
         after = paging.position_in(token, query, str) or ""
-        listing = await self._store.list_below(parsed, recursive=recursive, after=after, limit=limit)
-        shown = paging.fitting(listing.parameters, _size)
-        more = listing.more or len(shown) < len(listing.parameters)
+        found: list[Parameter] = []
+        while True:
+            listing = await self._store.list_below(parsed, recursive=recursive, after=after, limit=limit)
+            seen = [parameter for parameter in listing.parameters if visible(parameter.name)]
+            found += await self._filtered(seen, filters)
+            if len(found) > limit or not listing.more:
+                break
+            after = listing.parameters[-1].name
+        shown = paging.fitting(found[:limit], _size)
         return Page(
             parameters=shown,
-            next_token=paging.page_token(query, shown[-1].name) if more else "",
+            next_token=paging.page_token(query, shown[-1].name) if len(shown) < len(found) else "",
             revision=listing.revision,
         )
 
@@ -152,15 +218,40 @@ class ParameterRegistry:
         labelled = await self._store.label(name, good, version=version)
         return Labelled(version=labelled, invalid_labels=[label for label in wanted if label not in good])
 
-    def reveal(self, parameter: Parameter, *, decrypt: bool) -> str:
-        """The value as a caller sees it: empty for a secret unless it is to be decrypted.
+    async def unlabel(self, text: str, labels: Sequence[str], *, version: int) -> Unlabelled:
+        """Takes labels from a version."""
+        name = parse_name(text)
+        if not 1 <= len(labels) <= MAX_LABELS:
+            raise invalid_field("labels", f"{len(labels)} labels are given, 1 to {MAX_LABELS} are allowed")
+        wanted = list(dict.fromkeys(labels))
+        removed = await self._store.unlabel(name, wanted, version=version)
+        return Unlabelled(removed=removed, invalid=[label for label in wanted if label not in removed])
+
+    async def tag(self, text: str, tags: Mapping[str, str], *, removed: Sequence[str] = ()) -> Mapping[str, str]:
+        """Sets and removes tags of a parameter, without a new version; answers all it has then."""
+        name = parse_name(text)
+        check_tags(tags)
+
+        def retag(current: Parameter) -> Mapping[str, str]:
+            kept = {key: value for key, value in current.tags.items() if key not in removed}
+            after = {**kept, **tags}
+            if len(after) > MAX_TAGS:
+                check_tags(after)
+            return after
+
+        return await self._store.retag(name, retag)
+
+    async def open(self, parameter: Parameter) -> Parameter:
+        """The parameter with its secret decrypted; others as they are.
 
         Raises:
             FailedPreconditionError: the secret cannot be decrypted.
+            UnavailableError: the key service is away.
         """
         if not isinstance(parameter.value, Sealed):
-            return parameter.value
-        return self._secrets.open(parameter.value, parameter.name, parameter.version) if decrypt else ""
+            return parameter
+        value = await self._secrets.open(parameter.value, parameter.name, parameter.version)
+        return replace(parameter, value=value)
 
     async def _pattern_violations(self, update: ParameterUpdate) -> Sequence[FieldViolation]:
         if not update.allowed_pattern or len(update.allowed_pattern) > MAX_PATTERN_LENGTH:
@@ -171,15 +262,63 @@ class ParameterRegistry:
             return error.violations
         return ()
 
+    async def _checked(self, update: ParameterUpdate, name: str, current: Parameter | None, principal: str) -> _Checked:
+        """What a write needs, after the value was checked against the pattern and the schemas that hold now."""
+        pattern, schema = pattern_after(update, current), schema_after(update, current)
+        kind = type_after(update, current)
+        if is_schema(name) and kind is ParameterType.SECURE_STRING:
+            raise invalid_field("type", f"{name} holds the JSON Schema of a path: it cannot be a {kind}")
+        if pattern and not await self._matches(pattern, update.value):
+            raise _mismatch(name, pattern)
+        await self._schemas.check(name, update.value, schema)
+        standard = 0
+        if current is None:
+            standard = await self._store.count(Tier.STANDARD)
+            check_room(standard + await self._store.count(Tier.ADVANCED))
+        key_id = update.key_id if update.key_id is not None else (current.key_id if current else "")
+        is_secret = kind is ParameterType.SECURE_STRING
+        return _Checked(
+            pattern=pattern,
+            schema=schema,
+            data_key=await self._secrets.data_key(name, key_id) if is_secret else None,
+            standard_is_full=standard >= MAX_STANDARD_PARAMETERS,
+            principal=principal,
+        )
+
     def _decision(
-        self, update: ParameterUpdate, name: str, matched: str
+        self, update: ParameterUpdate, name: str, checked: _Checked
     ) -> Callable[[Parameter | None, int], Parameter]:
+        def seal(value: str, name: str, version: int) -> Sealed:
+            if checked.data_key is None:  # another caller made it a SecureString meanwhile
+                raise _ChangedError
+            return self._secrets.seal(value, name, version, checked.data_key)
+
         def decide(current: Parameter | None, revision: int) -> Parameter:
-            if pattern_after(update, current) not in ("", matched):
-                raise _PatternChangedError
-            return next_version(update, current, name=name, revision=revision, now=self._now(), seal=self._secrets.seal)
+            if pattern_after(update, current) not in ("", checked.pattern):
+                raise _ChangedError
+            if schema_after(update, current) not in ("", checked.schema):
+                raise _ChangedError
+            return next_version(
+                update,
+                current,
+                name=name,
+                revision=revision,
+                now=self._now(),
+                seal=seal,
+                principal=checked.principal,
+                standard_is_full=checked.standard_is_full,
+            )
 
         return decide
+
+    async def _filtered(self, parameters: Sequence[Parameter], filters: Sequence[Filter]) -> Sequence[Parameter]:
+        """Those for which all filters hold; with labels asked for, the versions that carry one of them."""
+        kept = [parameter for parameter in parameters if all(holds(one, parameter) for one in filters)]
+        for labels in labels_in(filters):
+            selectors = [Selector(name=parameter.name, label=label) for parameter in kept for label in labels]
+            found = (await self._store.get(selectors)).parameters
+            kept = list({one.name: one for one in found if one is not None}.values())
+        return kept
 
 
 def _selectors(texts: Sequence[str]) -> dict[str, Selector]:
@@ -213,5 +352,5 @@ def _mismatch(name: str, pattern: str) -> InvalidArgumentError:
         f"parameter {name} is refused: value: {fault}",
         violations=[FieldViolation(field="value", description=fault)],
         reason="ERROR_REASON_PATTERN_MISMATCH",
-        metadata={"name": name},
+        metadata={"name": name, "ssm_error": "ParameterPatternMismatchException"},
     )

@@ -1,4 +1,4 @@
-"""`penstock.config.v1.ConfigService` over the registry and the watch hub."""
+"""`penstock.config.v1.ConfigService` over the guard: who calls, what is asked, what is answered."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -8,11 +8,12 @@ import grpc
 from penstock.config.v1 import config_service_pb2 as messages
 from penstock.config.v1 import config_service_pb2_grpc
 
-from services.config.encoding import message_of, update_of, watch_message_of
-from services.config.path import parse_path
-from services.config.registry import ParameterRegistry
-from services.config.watch import WatchHub
-from services.runtime.errors import UnimplementedError, invalid_field
+from services.config.access import Action
+from services.config.encoding import filters_of, message_of, tier_number, update_of, watch_message_of
+from services.config.guard import Guard, Session
+from services.config.identity import CallerIdentity
+from services.config.path import parse_name
+from services.runtime.errors import invalid_field
 
 SERVICE = messages.DESCRIPTOR.services_by_name["ConfigService"].full_name
 
@@ -22,100 +23,102 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
     """Decodes requests, encodes answers; errors become statuses in the interceptor."""
 
-    def __init__(self, registry: ParameterRegistry, hub: WatchHub) -> None:
-        self._registry = registry
-        self._hub = hub
+    def __init__(self, guard: Guard, identity: CallerIdentity) -> None:
+        self._guard = guard
+        self._identity = identity
+
+    def _session(self, context: Context) -> Session:
+        return self._guard.session(self._identity.of(context))
 
     async def PutParameter(  # noqa: N802
-        self, request: messages.PutParameterRequest, _context: Context
+        self, request: messages.PutParameterRequest, context: Context
     ) -> messages.PutParameterResponse:
-        written = await self._registry.put(update_of(request))
-        return messages.PutParameterResponse(version=written.version, revision=written.revision)
-
-    async def GetParameter(  # noqa: N802
-        self, request: messages.GetParameterRequest, _context: Context
-    ) -> messages.GetParameterResponse:
-        parameter = await self._registry.get(request.name)
-        return messages.GetParameterResponse(
-            parameter=message_of(parameter, self._registry, decrypt=request.with_decryption)
+        written = await self._session(context).put(update_of(request), dry_run=request.dry_run)
+        return messages.PutParameterResponse(
+            version=written.version, revision=written.revision, tier=tier_number(written.tier)
         )
 
+    async def GetParameter(  # noqa: N802
+        self, request: messages.GetParameterRequest, context: Context
+    ) -> messages.GetParameterResponse:
+        found = await self._session(context).get(request.name, decrypt=request.with_decryption)
+        return messages.GetParameterResponse(parameter=message_of(found))
+
     async def BatchGetParameters(  # noqa: N802
-        self, request: messages.BatchGetParametersRequest, _context: Context
+        self, request: messages.BatchGetParametersRequest, context: Context
     ) -> messages.BatchGetParametersResponse:
-        batch = await self._registry.get_batch(request.names)
+        batch = await self._session(context).get_batch(request.names, decrypt=request.with_decryption)
         return messages.BatchGetParametersResponse(
-            parameters=[
-                message_of(found, self._registry, decrypt=request.with_decryption) for found in batch.parameters
-            ],
-            missing_names=batch.missing,
-            revision=batch.revision,
+            parameters=map(message_of, batch.parameters), missing_names=batch.missing, revision=batch.revision
         )
 
     async def ListParameters(  # noqa: N802
-        self, request: messages.ListParametersRequest, _context: Context
+        self, request: messages.ListParametersRequest, context: Context
     ) -> messages.ListParametersResponse:
-        page = await self._registry.list_page(
-            request.path, recursive=request.recursive, page_size=request.page_size, token=request.page_token
+        page = await self._session(context).list_page(
+            request.path,
+            recursive=request.recursive,
+            page_size=request.page_size,
+            token=request.page_token,
+            filters=filters_of(request.filters),
+            decrypt=request.with_decryption and not request.without_values,
         )
         return messages.ListParametersResponse(
-            parameters=[
-                message_of(found, self._registry, decrypt=request.with_decryption) for found in page.parameters
-            ],
+            parameters=[message_of(found, with_value=not request.without_values) for found in page.parameters],
             next_page_token=page.next_token,
             revision=page.revision,
         )
 
     async def DeleteParameter(  # noqa: N802
-        self, request: messages.DeleteParameterRequest, _context: Context
+        self, request: messages.DeleteParameterRequest, context: Context
     ) -> messages.DeleteParameterResponse:
         expected = request.expected_version if request.HasField("expected_version") else None
-        revision = await self._registry.delete(request.name, expected_version=expected)
+        revision = await self._session(context).delete(request.name, expected_version=expected)
         return messages.DeleteParameterResponse(revision=revision)
 
     async def ListParameterVersions(  # noqa: N802
-        self, request: messages.ListParameterVersionsRequest, _context: Context
+        self, request: messages.ListParameterVersionsRequest, context: Context
     ) -> messages.ListParameterVersionsResponse:
-        page = await self._registry.versions_page(request.name, page_size=request.page_size, token=request.page_token)
+        page = await self._session(context).versions_page(
+            request.name, page_size=request.page_size, token=request.page_token, decrypt=request.with_decryption
+        )
         return messages.ListParameterVersionsResponse(
-            parameters=[
-                message_of(found, self._registry, decrypt=request.with_decryption) for found in page.parameters
-            ],
-            next_page_token=page.next_token,
+            parameters=map(message_of, page.parameters), next_page_token=page.next_token
         )
 
     async def LabelParameterVersion(  # noqa: N802
-        self, request: messages.LabelParameterVersionRequest, _context: Context
+        self, request: messages.LabelParameterVersionRequest, context: Context
     ) -> messages.LabelParameterVersionResponse:
-        labelled = await self._registry.label(request.name, request.labels, version=request.version or None)
+        labelled = await self._session(context).label(request.name, request.labels, version=request.version or None)
         return messages.LabelParameterVersionResponse(version=labelled.version, invalid_labels=labelled.invalid_labels)
 
     async def UnlabelParameterVersion(  # noqa: N802
-        self, request: messages.UnlabelParameterVersionRequest, _context: Context
+        self, request: messages.UnlabelParameterVersionRequest, context: Context
     ) -> messages.UnlabelParameterVersionResponse:
-        raise _not_built("UnlabelParameterVersion", request.name)
+        if request.version < 1:
+            raise invalid_field("version", f"{request.version} is no version: they count from 1")
+        done = await self._session(context).unlabel(request.name, request.labels, version=request.version)
+        return messages.UnlabelParameterVersionResponse(removed_labels=done.removed, invalid_labels=done.invalid)
 
     async def TagParameter(  # noqa: N802
-        self, request: messages.TagParameterRequest, _context: Context
+        self, request: messages.TagParameterRequest, context: Context
     ) -> messages.TagParameterResponse:
-        raise _not_built("TagParameter", request.name)
+        tags = await self._session(context).tag(request.name, dict(request.tags), removed=request.removed_keys)
+        return messages.TagParameterResponse(tags=tags)
 
     async def ExplainAccess(  # noqa: N802
-        self, request: messages.ExplainAccessRequest, _context: Context
+        self, request: messages.ExplainAccessRequest, context: Context
     ) -> messages.ExplainAccessResponse:
-        raise _not_built("ExplainAccess", request.name)
+        session, name = self._session(context), parse_name(request.name)
+        return messages.ExplainAccessResponse(
+            principal=session.principal, actions=[action for action in Action if session.allows(action, name)]
+        )
 
     async def WatchParameters(  # noqa: N802
-        self, request: messages.WatchParametersRequest, _context: Context
+        self, request: messages.WatchParametersRequest, context: Context
     ) -> AsyncIterator[messages.WatchParametersResponse]:
-        path = parse_path(request.path)
-        if request.from_revision < 0:
-            fault = f"{request.from_revision} is negative; 0 begins with what exists"
-            raise invalid_field("from_revision", fault)
-        async with aclosing(self._hub.follow(path, request.from_revision)) as events:
+        session = self._session(context)
+        events = session.follow(request.path, request.from_revision, decrypt=request.with_decryption)
+        async with aclosing(events):
             async for event in events:
-                yield watch_message_of(event, self._registry, decrypt=request.with_decryption)
-
-
-def _not_built(method: str, name: str) -> UnimplementedError:
-    return UnimplementedError(f"{method} of {name!r} is declared but not built yet", metadata={"method": method})
+                yield watch_message_of(event)

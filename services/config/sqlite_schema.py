@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from services.config.parameter import Deletion, Parameter, ParameterEvent, ParameterType, Sealed
+from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent, ParameterType, Sealed, Tier
 from services.runtime.sqlite_file import Schema
 
 _TABLES = """
@@ -33,16 +33,27 @@ CREATE TABLE events (
     allowed_pattern TEXT,
     data_type TEXT,
     expires_at REAL,
-    tags TEXT
+    tags TEXT,
+    json_schema TEXT,
+    tier TEXT,
+    policies TEXT,
+    key_id TEXT,
+    modified_by TEXT,
+    notice TEXT,
+    due_at REAL
 );
 CREATE UNIQUE INDEX versions ON events (name, version) WHERE live = 1;
 CREATE INDEX not_live ON events (revision) WHERE live = 0;
 CREATE TABLE parameters (
     name TEXT PRIMARY KEY,
     revision INTEGER NOT NULL REFERENCES events,
-    expires_at REAL
+    expires_at REAL,
+    notice_at REAL,
+    tier TEXT NOT NULL DEFAULT 'Standard'
 ) WITHOUT ROWID;
 CREATE INDEX expiries ON parameters (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX notices ON parameters (notice_at) WHERE notice_at IS NOT NULL;
+CREATE INDEX tiers ON parameters (tier);
 CREATE TABLE labels (
     name TEXT NOT NULL,
     label TEXT NOT NULL,
@@ -51,10 +62,28 @@ CREATE TABLE labels (
 ) WITHOUT ROWID;
 """
 
-EVENT_COLUMNS = (
-    "e.revision, e.name, e.version, e.type, e.value, e.envelope, e.modified_at, e.description, e.allowed_pattern, "
-    "e.data_type, e.expires_at, e.tags"
+_FROM_VERSION_1 = """
+ALTER TABLE events ADD COLUMN json_schema TEXT;
+ALTER TABLE events ADD COLUMN tier TEXT;
+ALTER TABLE events ADD COLUMN policies TEXT;
+ALTER TABLE events ADD COLUMN key_id TEXT;
+ALTER TABLE events ADD COLUMN modified_by TEXT;
+ALTER TABLE events ADD COLUMN notice TEXT;
+ALTER TABLE events ADD COLUMN due_at REAL;
+ALTER TABLE parameters ADD COLUMN notice_at REAL;
+ALTER TABLE parameters ADD COLUMN tier TEXT NOT NULL DEFAULT 'Standard';
+CREATE INDEX notices ON parameters (notice_at) WHERE notice_at IS NOT NULL;
+CREATE INDEX tiers ON parameters (tier);
+"""
+
+_COLUMNS = (
+    "revision, name, version, type, value, envelope, modified_at, description, allowed_pattern, data_type, expires_at, "
+    "tags, json_schema, tier, policies, key_id, modified_by"
 )
+INSERT_VERSION = f"INSERT INTO events ({_COLUMNS}, live) VALUES ({', '.join('?' * len(_COLUMNS.split(',')))}, 1)"  # noqa: S608
+"""Takes `values_of`."""
+
+EVENT_COLUMNS = ", ".join(f"e.{column.strip()}" for column in f"{_COLUMNS}, notice, due_at".split(","))
 """What `event_of` reads."""
 
 VERSION_COLUMNS = (
@@ -63,21 +92,27 @@ VERSION_COLUMNS = (
 )
 """What `version_of` reads."""
 
+_NOTICE = len(_COLUMNS.split(","))
+_LABELS = _NOTICE + 2
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 def event_of(row: tuple[Any, ...]) -> ParameterEvent:
     """The event in a row of EVENT_COLUMNS."""
-    return Deletion(name=row[1], revision=row[0]) if row[2] is None else _parameter(row, ())
+    if row[2] is not None:
+        return _parameter(row, ())
+    if row[_NOTICE] is not None:
+        return Notice(name=row[1], revision=row[0], policy_type=row[_NOTICE], due_at=row[_NOTICE + 1])
+    return Deletion(name=row[1], revision=row[0])
 
 
 def version_of(row: tuple[Any, ...]) -> Parameter:
     """The version in a row of VERSION_COLUMNS."""
-    return _parameter(row, tuple(sorted(json.loads(row[12]))))
+    return _parameter(row, tuple(sorted(json.loads(row[_LABELS]))))
 
 
 def values_of(parameter: Parameter) -> tuple[Any, ...]:
-    """The parameter as EVENT_COLUMNS."""
+    """The parameter as INSERT_VERSION takes it."""
     value = parameter.value
     return (
         parameter.revision,
@@ -92,6 +127,11 @@ def values_of(parameter: Parameter) -> tuple[Any, ...]:
         parameter.data_type,
         parameter.expires_at,
         json.dumps(dict(parameter.tags)) if parameter.tags else None,
+        parameter.json_schema or None,
+        parameter.tier.value,
+        parameter.policies or None,
+        parameter.key_id or None,
+        parameter.modified_by or None,
     )
 
 
@@ -99,6 +139,7 @@ def _parameter(row: tuple[Any, ...], labels: tuple[str, ...]) -> Parameter:
     revision, name, version, kind, value, envelope, modified_at, description, pattern, data_type, expires_at, tags = (
         row[:12]
     )
+    json_schema, tier, policies, key_id, modified_by = row[12:_NOTICE]
     return Parameter(
         name=name,
         type=ParameterType(kind),
@@ -112,6 +153,11 @@ def _parameter(row: tuple[Any, ...], labels: tuple[str, ...]) -> Parameter:
         data_type=data_type,
         expires_at=expires_at,
         tags=MappingProxyType(json.loads(tags)) if tags else _NO_TAGS,
+        json_schema=json_schema or "",
+        tier=Tier(tier) if tier else Tier.STANDARD,
+        policies=policies or "",
+        key_id=key_id or "",
+        modified_by=modified_by or "",
     )
 
 
@@ -123,4 +169,4 @@ def _faults(connection: sqlite3.Connection) -> list[str]:
     return [] if newest == (last or 0) else [f"the newest revision is {newest}, the last event has {last}"]
 
 
-SCHEMA = Schema(application_id=0x50454E43, version=1, tables=_TABLES, faults=_faults)
+SCHEMA = Schema(application_id=0x50454E43, version=2, tables=_TABLES, faults=_faults, upgrades={1: _FROM_VERSION_1})

@@ -1,17 +1,20 @@
 """Parameters in one SQLite file: write-ahead log, every commit fsynced, reads beside the one thread that writes."""
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from services.config.parameter import KEPT_VERSIONS, Deletion, Parameter, ParameterEvent
+from services.config.parameter import KEPT_VERSIONS, Deletion, Notice, Parameter, ParameterEvent, Tier
 from services.config.path import Selector, below
+from services.config.policies import first_notice
 from services.config.sqlite_schema import (
     EVENT_COLUMNS,
+    INSERT_VERSION,
     SCHEMA,
     VERSION_COLUMNS,
     event_of,
@@ -25,9 +28,13 @@ from services.config.store import (
     Found,
     Listener,
     Listing,
+    Retag,
+    StoredEnvelope,
     check_resumable,
     check_room_for_labels,
     check_room_for_version,
+    due_events,
+    stored_envelope,
 )
 from services.config.update import check_expected_version, not_found
 from services.runtime.sqlite_file import SqliteFile
@@ -54,9 +61,14 @@ _EVENTS = (
     f"SELECT {EVENT_COLUMNS} FROM events e "  # noqa: S608 - made of constants
     "WHERE e.revision > ? AND (e.name = ? OR (e.name >= ? AND e.name < ?)) ORDER BY e.revision LIMIT ?"
 )
-_INSERT = (
-    "INSERT INTO events (revision, name, version, type, value, envelope, modified_at, description, allowed_pattern, "
-    "data_type, expires_at, tags, live) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
+_DUE = "SELECT min(expires_at) FROM parameters UNION ALL SELECT min(notice_at) FROM parameters"
+_DUE_NAMES = (
+    "SELECT name, notice_at FROM parameters WHERE expires_at <= ?1 OR notice_at <= ?1 "
+    "ORDER BY min(coalesce(expires_at, notice_at), coalesce(notice_at, expires_at)), name"
+)
+_ENVELOPES = (
+    f"SELECT {EVENT_COLUMNS} FROM events e "  # noqa: S608 - made of constants
+    "WHERE e.envelope IS NOT NULL AND e.revision > ? ORDER BY e.revision LIMIT ?"
 )
 
 
@@ -109,16 +121,38 @@ class SqliteStore:
     async def delete(self, name: str, *, expected_version: int | None = None) -> int:
         return await self._writer.run(lambda transaction: _delete(transaction, name, expected_version))
 
-    async def delete_expired(self, now: float) -> int:
-        return await self._writer.run(lambda transaction: _delete_expired(transaction, now))
+    async def act_on_due(self, now: float) -> int:
+        return await self._writer.run(lambda transaction: _act_on_due(transaction, now))
 
-    async def next_expiry(self) -> float | None:
-        row = self._points.execute("SELECT min(expires_at) FROM parameters WHERE expires_at IS NOT NULL").fetchone()
-        earliest: float | None = row[0]
-        return earliest
+    async def next_due(self) -> float | None:
+        dues = [row[0] for row in self._points.execute(_DUE)]
+        return min((due for due in dues if due is not None), default=None)
 
     async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> int:
         return await self._writer.run(lambda transaction: _label(transaction, name, labels, version))
+
+    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> Sequence[str]:
+        return await self._writer.run(lambda transaction: _unlabel(transaction, name, labels, version))
+
+    async def retag(self, name: str, retag: Retag) -> Mapping[str, str]:
+        return await self._writer.run(lambda transaction: _retag(transaction, name, retag))
+
+    async def count(self, tier: Tier) -> int:
+        number: int = _one(self._points, "SELECT count(*) FROM parameters WHERE tier = ?", tier.value)
+        return number
+
+    async def envelopes(self, *, after: int, limit: int) -> Sequence[StoredEnvelope]:
+        def read(connection: sqlite3.Connection) -> list[StoredEnvelope]:
+            rows = connection.execute(_ENVELOPES, (after, limit))
+            found = (event_of(row) for row in rows)
+            return [one for event in found if isinstance(event, Parameter) and (one := stored_envelope(event))]
+
+        return await self._scan(read)
+
+    async def replace_envelopes(self, envelopes: Sequence[StoredEnvelope]) -> int:
+        if not envelopes:
+            return 0
+        return await self._writer.run(lambda transaction: _replace_envelopes(transaction, envelopes))
 
     async def get(self, selectors: Sequence[Selector]) -> Found:
         # A few microseconds per selector: cheaper here than on another thread. Readers never wait for the writer.
@@ -185,10 +219,10 @@ def _put(transaction: Transaction, name: str, decide: Decide) -> Parameter:
         )
         check_room_for_version(name, parameter.version, dropped_has_label=bool(labelled))
         connection.execute("UPDATE events SET live = 0 WHERE name = ? AND version = ? AND live = 1", (name, dropped))
-    connection.execute(_INSERT, values_of(parameter))
+    connection.execute(INSERT_VERSION, values_of(parameter))
     connection.execute(
-        "INSERT OR REPLACE INTO parameters (name, revision, expires_at) VALUES (?, ?, ?)",
-        (name, parameter.revision, parameter.expires_at),
+        "INSERT OR REPLACE INTO parameters (name, revision, expires_at, notice_at, tier) VALUES (?, ?, ?, ?, ?)",
+        (name, parameter.revision, parameter.expires_at, first_notice(parameter), parameter.tier.value),
     )
     transaction.add(parameter)
     return parameter
@@ -212,13 +246,27 @@ def _remove(transaction: Transaction, name: str) -> int:
     return revision
 
 
-def _delete_expired(transaction: Transaction, now: float) -> int:
-    due = transaction.connection.execute(
-        "SELECT name FROM parameters WHERE expires_at <= ? ORDER BY expires_at, name", (now,)
-    ).fetchall()
-    for (name,) in due:
-        _remove(transaction, name)
-    return len(due)
+def _act_on_due(transaction: Transaction, now: float) -> int:
+    before, connection = transaction.revision, transaction.connection
+    for name, notice_at in connection.execute(_DUE_NAMES, (now,)).fetchall():
+        parameter = _find(connection, _CURRENT, name)
+        assert parameter
+        events, ahead = due_events(parameter, notice_at, now, transaction.revision)
+        connection.execute("UPDATE parameters SET notice_at = ? WHERE name = ?", (ahead, name))
+        for event in events:
+            if isinstance(event, Deletion):
+                _remove(transaction, name)
+            else:
+                _notify(transaction, event)
+    return transaction.revision - before
+
+
+def _notify(transaction: Transaction, notice: Notice) -> None:
+    transaction.connection.execute(
+        "INSERT INTO events (revision, name, live, notice, due_at) VALUES (?, ?, 0, ?, ?)",
+        (notice.revision, notice.name, notice.policy_type, notice.due_at),
+    )
+    transaction.add(notice)
 
 
 def _label(transaction: Transaction, name: str, labels: Sequence[str], version: int | None) -> int:
@@ -232,6 +280,35 @@ def _label(transaction: Transaction, name: str, labels: Sequence[str], version: 
         [(name, label, found.version) for label in labels],
     )
     return found.version
+
+
+def _unlabel(transaction: Transaction, name: str, labels: Sequence[str], version: int) -> list[str]:
+    found = _find(transaction.connection, _VERSION, name, version)
+    if found is None:
+        raise not_found(f"{name}:{version}")
+    removed = [label for label in labels if label in found.labels]
+    transaction.connection.executemany(
+        "DELETE FROM labels WHERE name = ? AND label = ?", [(name, label) for label in removed]
+    )
+    return removed
+
+
+def _retag(transaction: Transaction, name: str, retag: Retag) -> Mapping[str, str]:
+    current = _find(transaction.connection, _CURRENT, name)
+    if current is None:
+        raise not_found(name)
+    tags = retag(current)
+    transaction.connection.execute(
+        "UPDATE events SET tags = ? WHERE revision = ?", (json.dumps(dict(tags)), current.revision)
+    )
+    return tags
+
+
+def _replace_envelopes(transaction: Transaction, envelopes: Sequence[StoredEnvelope]) -> int:
+    values = [(one.replacement.envelope, one.revision, one.sealed.envelope) for one in envelopes if one.replacement]
+    return transaction.connection.executemany(
+        "UPDATE events SET envelope = ? WHERE revision = ? AND envelope = ?", values
+    ).rowcount
 
 
 def _get(connection: sqlite3.Connection, selectors: Sequence[Selector]) -> Found:

@@ -5,7 +5,7 @@ each parameter, and the events of its newest revisions, so that a watcher can re
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,15 +13,22 @@ from services.config.parameter import (
     KEPT_VERSIONS,
     MAX_LABELS,
     Deletion,
+    Notice,
     Parameter,
     ParameterEvent,
+    Sealed,
+    Tier,
 )
 from services.config.path import Selector, below, concerns, is_child
+from services.config.policies import first_notice, notices
 from services.config.update import check_expected_version, not_found
 from services.runtime.errors import FailedPreconditionError, OutOfRangeError
 
 Decide = Callable[[Parameter | None, int], Parameter]
 """The next version of a parameter from its current one (None when there is none) and the revision it will have."""
+
+Retag = Callable[[Parameter], Mapping[str, str]]
+"""The tags that a parameter shall have; it gets the current version."""
 
 Listener = Callable[[Sequence[ParameterEvent]], None]
 """Hears of committed events, once each and in the order of their revisions, on the event loop."""
@@ -50,6 +57,18 @@ class EventPage:
 
     events: Sequence[ParameterEvent]
     revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEnvelope:
+    """The sealed value of one version; `replacement` is what shall take its place."""
+
+    revision: int
+    name: str
+    version: int
+    key_id: str
+    sealed: Sealed
+    replacement: Sealed | None = None
 
 
 class ParameterStore(Protocol):
@@ -81,11 +100,11 @@ class ParameterStore(Protocol):
             NotFoundError, AbortedError: see `check_expected_version`.
         """
 
-    async def delete_expired(self, now: float) -> int:
-        """Deletes every parameter whose `expires_at` has come; answers how many."""
+    async def act_on_due(self, now: float) -> int:
+        """Deletes every parameter whose `expires_at` has come and writes the notices that are due; answers how many."""
 
-    async def next_expiry(self) -> float | None:
-        """The earliest `expires_at` of all parameters; None when none expires."""
+    async def next_due(self) -> float | None:
+        """When there is something for `act_on_due` to do; None when there never is."""
 
     async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> int:
         """Moves well-formed labels to a version, the newest by default; answers the version.
@@ -94,6 +113,29 @@ class ParameterStore(Protocol):
             NotFoundError: no such version.
             FailedPreconditionError: the version would carry more labels than it may.
         """
+
+    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> Sequence[str]:
+        """Takes labels from a version; answers those it carried.
+
+        Raises:
+            NotFoundError: no such version.
+        """
+
+    async def retag(self, name: str, retag: Retag) -> Mapping[str, str]:
+        """Gives a parameter the tags that `retag` decides on, without a new version; answers them.
+
+        Raises:
+            NotFoundError: no such parameter; and what `retag` raises.
+        """
+
+    async def count(self, tier: Tier) -> int:
+        """How many parameters of a tier there are."""
+
+    async def envelopes(self, *, after: int, limit: int) -> Sequence[StoredEnvelope]:
+        """Sealed values with revisions after `after`, in their order, up to `limit`; history included."""
+
+    async def replace_envelopes(self, envelopes: Sequence[StoredEnvelope]) -> int:
+        """Puts replacements in the place of envelopes that are still there; answers how many. It is no revision."""
 
     async def get(self, selectors: Sequence[Selector]) -> Found:
         """What each selector names, all from one revision."""
@@ -132,7 +174,7 @@ def check_room_for_version(name: str, version: int, *, dropped_has_label: bool) 
             f"{name} has {KEPT_VERSIONS} versions and the oldest, {version - KEPT_VERSIONS}, carries a label: "
             "move the label to a newer version first",
             reason="ERROR_REASON_PARAMETER_LIMIT",
-            metadata={"name": name, "limit": str(KEPT_VERSIONS)},
+            metadata={"name": name, "limit": str(KEPT_VERSIONS), "ssm_error": "ParameterMaxVersionLimitExceeded"},
         )
 
 
@@ -146,7 +188,7 @@ def check_room_for_labels(name: str, version: int, labels: set[str]) -> None:
         raise FailedPreconditionError(
             f"version {version} of {name} would carry {len(labels)} labels, at most {MAX_LABELS} are allowed",
             reason="ERROR_REASON_PARAMETER_LIMIT",
-            metadata={"name": name, "limit": str(MAX_LABELS)},
+            metadata={"name": name, "limit": str(MAX_LABELS), "ssm_error": "ParameterVersionLabelLimitExceeded"},
         )
 
 
@@ -168,14 +210,54 @@ def check_resumable(after: int, *, floor: int, revision: int) -> None:
     )
 
 
+def stored_envelope(parameter: Parameter) -> StoredEnvelope | None:
+    """The sealed value of a version; None when it is not sealed."""
+    if not isinstance(parameter.value, Sealed):
+        return None
+    return StoredEnvelope(
+        revision=parameter.revision,
+        name=parameter.name,
+        version=parameter.version,
+        key_id=parameter.key_id,
+        sealed=parameter.value,
+    )
+
+
+def due_events(
+    parameter: Parameter, notice_at: float | None, now: float, revision: int
+) -> tuple[list[Notice | Deletion], float | None]:
+    """What becomes of a parameter at `now`, from `revision` + 1 on, and when its next notice after that is due.
+
+    `notice_at` is when its first notice that was not given yet is due.
+    """
+    events: list[Notice | Deletion] = []
+    ahead: float | None = None
+    for due, kind in notices(parameter) if notice_at is not None else ():
+        if due > now:
+            ahead = due
+            break
+        if notice_at is not None and due >= notice_at:
+            revision += 1
+            events.append(Notice(name=parameter.name, revision=revision, policy_type=kind, due_at=due))
+    if parameter.expires_at is not None and parameter.expires_at <= now:
+        events.append(Deletion(name=parameter.name, revision=revision + 1))
+    return events, ahead
+
+
 class _History:
     """One parameter: its kept versions, oldest first, and which version each label names."""
 
-    __slots__ = ("labels", "versions")
+    __slots__ = ("labels", "notice_at", "versions")
 
     def __init__(self) -> None:
         self.versions: list[Parameter] = []
         self.labels: dict[str, int] = {}
+        self.notice_at: float | None = None
+
+    def due_at(self) -> float | None:
+        """When something is to be done about it."""
+        dues = (self.notice_at, self.versions[-1].expires_at)
+        return min((due for due in dues if due is not None), default=None)
 
     def labelled(self, parameter: Parameter) -> Parameter:
         names = tuple(sorted(label for label, version in self.labels.items() if version == parameter.version))
@@ -215,6 +297,7 @@ class MemoryStore:
             check_room_for_version(name, parameter.version, dropped_has_label=oldest in history.labels.values())
             del history.versions[0]
         history.versions.append(parameter)
+        history.notice_at = first_notice(parameter)
         self._histories[name] = history
         self._commit(parameter)
         return parameter
@@ -228,14 +311,20 @@ class MemoryStore:
         self._commit(Deletion(name=name, revision=self._revision + 1))
         return self._revision
 
-    async def delete_expired(self, now: float) -> int:
-        due = [(at, name) for at, name in self._expiries() if at <= now]
-        for _, name in sorted(due):
-            await self.delete(name)
-        return len(due)
+    async def act_on_due(self, now: float) -> int:
+        before = self._revision
+        for _, history in sorted(self._due_histories(now), key=lambda found: found[0]):
+            events, ahead = due_events(history.versions[-1], history.notice_at, now, self._revision)
+            history.notice_at = ahead
+            for event in events:
+                if isinstance(event, Deletion):
+                    del self._histories[event.name]
+                self._commit(event)
+        return self._revision - before
 
-    async def next_expiry(self) -> float | None:
-        return min((at for at, _ in self._expiries()), default=None)
+    async def next_due(self) -> float | None:
+        dues = (history.due_at() for history in self._histories.values())
+        return min((due for due in dues if due is not None), default=None)
 
     async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> int:
         history = self._histories.get(name)
@@ -245,6 +334,42 @@ class MemoryStore:
         check_room_for_labels(name, found.version, {*found.labels, *labels})
         history.labels.update(dict.fromkeys(labels, found.version))
         return found.version
+
+    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> Sequence[str]:
+        history = self._histories.get(name)
+        if history is None or history.find(version=version) is None:
+            raise not_found(f"{name}:{version}")
+        removed = [label for label in labels if history.labels.get(label) == version]
+        for label in removed:
+            del history.labels[label]
+        return removed
+
+    async def retag(self, name: str, retag: Retag) -> Mapping[str, str]:
+        history = self._histories.get(name)
+        if history is None:
+            raise not_found(name)
+        tags = retag(history.versions[-1])
+        history.versions[-1] = replace(history.versions[-1], tags=tags)
+        return tags
+
+    async def count(self, tier: Tier) -> int:
+        return sum(history.versions[-1].tier is tier for history in self._histories.values())
+
+    async def envelopes(self, *, after: int, limit: int) -> Sequence[StoredEnvelope]:
+        found = [event for event in self._events if isinstance(event, Parameter) and event.revision > after]
+        return [envelope for event in found if (envelope := stored_envelope(event))][:limit]
+
+    async def replace_envelopes(self, envelopes: Sequence[StoredEnvelope]) -> int:
+        wanted = {one.sealed: one.replacement for one in envelopes if one.replacement is not None}
+
+        def changed(event: ParameterEvent) -> ParameterEvent:
+            known = isinstance(event, Parameter) and isinstance(event.value, Sealed) and wanted.get(event.value)
+            return replace(event, value=known) if known and isinstance(event, Parameter) else event
+
+        before, self._events = self._events, [changed(event) for event in self._events]
+        for history in self._histories.values():
+            history.versions = [kept for kept in map(changed, history.versions) if isinstance(kept, Parameter)]
+        return sum(old is not new for old, new in zip(before, self._events, strict=True))
 
     async def get(self, selectors: Sequence[Selector]) -> Found:
         histories = [(selector, self._histories.get(selector.name)) for selector in selectors]
@@ -291,9 +416,9 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing to finish: what is written is there."""
 
-    def _expiries(self) -> list[tuple[float, str]]:
-        newest = (history.versions[-1] for history in self._histories.values())
-        return [(parameter.expires_at, parameter.name) for parameter in newest if parameter.expires_at is not None]
+    def _due_histories(self, now: float) -> list[tuple[tuple[float, str], _History]]:
+        dues = ((history.due_at(), name, history) for name, history in self._histories.items())
+        return [((due, name), history) for due, name, history in dues if due is not None and due <= now]
 
     def _commit(self, event: ParameterEvent) -> None:
         self._revision = event.revision

@@ -2,9 +2,9 @@
 
 import fcntl
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -16,12 +16,14 @@ class Schema:
     """What files of a kind hold: `application_id` tells them from all others, `tables` are statements for a new one.
 
     `faults` names what is wrong with the rows of an existing one; an sqlite3.Error it raises counts as such too.
+    `upgrades` are statements that make the next version of an older one.
     """
 
     application_id: int
     version: int
     tables: str
     faults: Callable[[sqlite3.Connection], Sequence[str]]
+    upgrades: Mapping[int, str] = field(default_factory=dict)
 
 
 class SqliteFile:
@@ -91,11 +93,15 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema, setting
     if connection.execute("PRAGMA application_id").fetchone()[0] != schema.application_id:
         raise _unusable(path, f"is a file of another application: choose another one with {setting}")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != schema.version:
+    if not all(older in schema.upgrades for older in range(version, schema.version)) or version > schema.version:
         raise _unusable(path, f"has schema version {version}, this release reads {schema.version}: use the right one")
     connection.execute("PRAGMA journal_mode = WAL")
     if faults := schema.faults(connection):
         raise _unusable(path, _damaged("; ".join(faults)))
+    for older in range(version, schema.version):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {schema.upgrades[older]}; PRAGMA user_version = {older + 1}; COMMIT;"
+        )
 
 
 def _explained(error: sqlite3.Error) -> str:

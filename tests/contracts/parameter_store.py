@@ -218,19 +218,19 @@ class ParameterStoreContract:
         await put(store, "/second", expires_at=20.0)
         await put(store, "/first", expires_at=10.0)
         await put(store, "/never")
-        assert await store.next_expiry() == 10.0
-        assert await store.delete_expired(20.0) == 2
+        assert await store.next_due() == 10.0
+        assert await store.act_on_due(20.0) == 2
         assert await names(store, "/") == ["/late", "/never"]
-        assert await store.next_expiry() == 30.0
+        assert await store.next_due() == 30.0
         page = await store.events("/", after=4, limit=10)
         assert page.events == [Deletion(name="/first", revision=5), Deletion(name="/second", revision=6)]
-        assert await store.delete_expired(20.0) == 0
+        assert await store.act_on_due(20.0) == 0
         assert store.revision == 6
 
     async def test_nothing_expires_in_a_store_without_expiries(self, store: ParameterStore) -> None:
         """There is no next expiry."""
         await put(store, "/a")
-        assert await store.next_expiry() is None
+        assert await store.next_due() is None
 
     async def test_events_of_a_path_follow_a_revision(self, store: ParameterStore) -> None:
         """The name itself and what is below it, in the order of revisions, up to the store's newest."""

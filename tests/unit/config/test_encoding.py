@@ -4,26 +4,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from penstock.config.v1 import config_service_pb2, parameter_pb2
 
-from services.config.crypto import SecretBox
 from services.config.encoding import message_of, update_of, watch_message_of
-from services.config.parameter import Deletion, Parameter, ParameterType
-from services.config.registry import ParameterRegistry
-from services.config.store import MemoryStore
+from services.config.parameter import Deletion, Notice, Parameter, ParameterType, Sealed, Tier
 from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark
-from services.runtime.errors import InvalidArgumentError, UnimplementedError
+from services.runtime.errors import InvalidArgumentError
 
-BOX = SecretBox(b"k" * 32)
 Request = config_service_pb2.PutParameterRequest
-
-
-async def matches(_pattern: str, _value: str) -> bool:
-    return True
-
-
-@pytest.fixture
-def registry() -> ParameterRegistry:
-    return ParameterRegistry(MemoryStore(), BOX, matches)
 
 
 def test_an_absent_field_keeps_and_an_empty_one_replaces() -> None:
@@ -45,6 +32,9 @@ def test_every_field_of_a_put_arrives() -> None:
         data_type="integer",
         expires_at=Timestamp(seconds=5, nanos=500_000_000),
         tags={"team": "lab"},
+        json_schema="{}",
+        tier=parameter_pb2.PARAMETER_TIER_ADVANCED,
+        policies="[]",
     )
     assert update_of(request) == ParameterUpdate(
         name="/a",
@@ -56,14 +46,10 @@ def test_every_field_of_a_put_arrives() -> None:
         data_type="integer",
         expires_at=5.5,
         tags={"team": "lab"},
+        json_schema="{}",
+        tier=Tier.ADVANCED,
+        policies="[]",
     )
-
-
-def test_a_json_schema_is_refused_rather_than_ignored() -> None:
-    """The caller would rely on a check that nobody makes."""
-    with pytest.raises(UnimplementedError, match="json_schema"):
-        update_of(Request(name="/a", value="v", json_schema="{}"))
-    update_of(Request(name="/a", value="v", json_schema=""))
 
 
 def test_an_unknown_type_is_refused() -> None:
@@ -80,7 +66,7 @@ def test_a_time_that_is_none_is_refused(nanos: int) -> None:
         update_of(Request(name="/a", value="v", expires_at=Timestamp(seconds=5, nanos=nanos)))
 
 
-def test_every_field_of_a_parameter_is_shown(registry: ParameterRegistry) -> None:
+def test_every_field_of_a_parameter_is_shown() -> None:
     """Times with their fractions."""
     parameter = Parameter(
         name="/a",
@@ -95,8 +81,12 @@ def test_every_field_of_a_parameter_is_shown(registry: ParameterRegistry) -> Non
         data_type="text",
         expires_at=99.5,
         tags={"team": "lab"},
+        json_schema="{}",
+        tier=Tier.ADVANCED,
+        policies="[...]",
+        modified_by="alice",
     )
-    message = message_of(parameter, registry, decrypt=False)
+    message = message_of(parameter)
     assert message == parameter_pb2.Parameter(
         name="/a",
         type=parameter_pb2.PARAMETER_TYPE_STRING_LIST,
@@ -110,27 +100,29 @@ def test_every_field_of_a_parameter_is_shown(registry: ParameterRegistry) -> Non
         data_type="text",
         expires_at=Timestamp(seconds=99, nanos=500_000_000),
         tags={"team": "lab"},
+        json_schema="{}",
+        tier=parameter_pb2.PARAMETER_TIER_ADVANCED,
+        policies="[...]",
+        modified_by="alice",
     )
 
 
-def test_a_secret_is_shown_only_when_asked_for(registry: ParameterRegistry) -> None:
-    """Otherwise its value is empty, never the envelope."""
-    parameter = Parameter(
-        name="/s",
-        type=ParameterType.SECURE_STRING,
-        value=BOX.seal("s3cret", "/s", 1),
-        version=1,
-        revision=1,
-        modified_at=0.0,
-    )
-    assert message_of(parameter, registry, decrypt=False).value == ""
-    assert message_of(parameter, registry, decrypt=True).value == "s3cret"
-    assert watch_message_of(parameter, registry, decrypt=True).put.parameter.value == "s3cret"
+def test_a_sealed_value_is_left_empty() -> None:
+    """Never the envelope; a value that is not wanted neither."""
+    fields = {"name": "/s", "version": 1, "revision": 1, "modified_at": 0.0, "type": ParameterType.SECURE_STRING}
+    sealed, opened = Parameter(value=Sealed(b"?"), **fields), Parameter(value="s3cret", **fields)  # type: ignore[arg-type]
+    assert message_of(sealed).value == ""
+    assert message_of(opened).value == "s3cret"
+    assert message_of(opened, with_value=False).value == ""
+    assert watch_message_of(opened).put.parameter.value == "s3cret"
 
 
-def test_deletions_and_bookmarks_are_told(registry: ParameterRegistry) -> None:
+def test_deletions_notices_and_bookmarks_are_told() -> None:
     """Each with its revision."""
-    deletion = watch_message_of(Deletion(name="/a", revision=7), registry, decrypt=False)
+    deletion = watch_message_of(Deletion(name="/a", revision=7))
     assert (deletion.WhichOneof("event"), deletion.delete.name, deletion.delete.revision) == ("delete", "/a", 7)
-    bookmark = watch_message_of(Bookmark(revision=8), registry, decrypt=False)
-    assert (bookmark.WhichOneof("event"), bookmark.bookmark.revision) == ("bookmark", 8)
+    notice = watch_message_of(Notice(name="/a", revision=8, policy_type="NoChangeNotification", due_at=1.5)).notice
+    assert (notice.name, notice.revision, notice.policy_type) == ("/a", 8, "NoChangeNotification")
+    assert notice.due_at == Timestamp(seconds=1, nanos=500_000_000)
+    bookmark = watch_message_of(Bookmark(revision=9))
+    assert (bookmark.WhichOneof("event"), bookmark.bookmark.revision) == ("bookmark", 9)

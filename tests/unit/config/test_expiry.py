@@ -77,7 +77,7 @@ async def test_a_full_disk_delays_the_deletion(clock: Clock) -> None:
     class FullStore(MemoryStore):
         """Nothing can be written."""
 
-        async def delete_expired(self, now: float) -> int:
+        async def act_on_due(self, now: float) -> int:
             raise ResourceExhaustedError(f"full at {now}", retry_after=5.0)
 
     full = FullStore()

@@ -1,13 +1,16 @@
 """What callers can do: patterns, pages, batches, secrets, and the errors in the words of their request."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from services.config.crypto import SecretBox
+from services.config.key_file import LocalKeys
 from services.config.parameter import ParameterType, Sealed
-from services.config.registry import ParameterRegistry
+from services.config.registry import Matches, ParameterRegistry
+from services.config.schemas import SchemaBook
 from services.config.store import MemoryStore
 from services.config.update import ParameterUpdate
 from services.runtime.errors import FieldViolation, InvalidArgumentError, NotFoundError
@@ -17,6 +20,16 @@ async def matches(pattern: str, value: str) -> bool:
     return re.fullmatch(pattern, value) is not None
 
 
+async def satisfies(schema: str, value: str | None) -> Sequence[str]:
+    """Stands in for the process that knows JSON Schema: the schema is the one value allowed."""
+    return [] if value in (None, schema) else [f"$: is not {schema}"]
+
+
+def registry_of(store: MemoryStore, matches: Matches) -> ParameterRegistry:
+    schemas = SchemaBook(store, satisfies)
+    return ParameterRegistry(store, SecretBox(LocalKeys([b"k" * 32])), matches, schemas, now=lambda: 1000.0)
+
+
 @pytest.fixture
 def store() -> MemoryStore:
     return MemoryStore()
@@ -24,7 +37,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def registry(store: MemoryStore) -> ParameterRegistry:
-    return ParameterRegistry(store, SecretBox(b"k" * 32), matches, now=lambda: 1000.0)
+    return registry_of(store, matches)
 
 
 def update(name: str, value: str = "v", **fields: object) -> ParameterUpdate:
@@ -62,10 +75,9 @@ async def test_a_pattern_that_changes_meanwhile_is_matched_too(store: MemoryStor
             await other.put(update("/a", "a", allowed_pattern="a+"))
         return re.fullmatch(pattern, value) is not None
 
-    box = SecretBox(b"k" * 32)
-    other = ParameterRegistry(store, box, matches)
+    other = registry_of(store, matches)
     await other.put(update("/a", "b", allowed_pattern="b+"))
-    registry = ParameterRegistry(store, box, matches_slowly)
+    registry = registry_of(store, matches_slowly)
     with pytest.raises(InvalidArgumentError, match=re.escape("'a+'")):
         await registry.put(update("/a", "bb"))
     assert seen == ["b+", "a+"]
@@ -78,8 +90,7 @@ async def test_a_secret_is_sealed_in_the_store(registry: ParameterRegistry) -> N
     found = await registry.get("/s")
     assert isinstance(found.value, Sealed)
     assert b"s3cret" not in found.value.envelope
-    assert registry.reveal(found, decrypt=False) == ""
-    assert registry.reveal(found, decrypt=True) == "s3cret"
+    assert (await registry.open(found)).value == "s3cret"
 
 
 async def test_what_is_not_there_is_named_as_asked(registry: ParameterRegistry) -> None:
@@ -202,7 +213,7 @@ async def test_a_faulty_pattern_is_told_with_the_other_faults(store: MemoryStore
     async def refuses(_pattern: str, _value: str) -> bool:
         raise InvalidArgumentError("no", violations=[fault])
 
-    registry = ParameterRegistry(store, SecretBox(b"k" * 32), refuses, now=lambda: 1000.0)
+    registry = registry_of(store, refuses)
     with pytest.raises(InvalidArgumentError) as caught:
         await registry.put(update("/a", "", allowed_pattern="("))
     assert fields(caught.value) == ["value", "allowed_pattern"]

@@ -43,7 +43,7 @@ async def taken(store: ParameterStore, step: Step, number: int) -> object:
             case "label":
                 return await store.label(name, [LABELS[number % len(LABELS)]], version=version)
             case "expire":
-                return await store.delete_expired(argument or 0.0)
+                return await store.act_on_due(argument or 0.0)
     except PenstockError as error:
         return type(error), error.message
     return None
@@ -51,7 +51,7 @@ async def taken(store: ParameterStore, step: Step, number: int) -> object:
 
 async def shown(store: ParameterStore) -> dict[str, object]:
     """Everything that can be seen of a store."""
-    state: dict[str, object] = {"revision": store.revision, "next expiry": await store.next_expiry()}
+    state: dict[str, object] = {"revision": store.revision, "next expiry": await store.next_due()}
     for path in PATHS:
         for recursive in (True, False):
             listing = await store.list_below(path, recursive=recursive, limit=2)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.config.parameter import Parameter, ParameterType, Sealed
+from services.config.parameter import Parameter, ParameterType, Sealed, Tier
 from services.config.update import (
     ParameterUpdate,
     check_expected_version,
@@ -35,6 +35,7 @@ CURRENT = Parameter(
     allowed_pattern="[a-z]+",
     data_type="text",
     expires_at=5000.0,
+    tier=Tier.ADVANCED,
     tags={"team": "lab"},
 )
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from services.config.parameter import Deletion, Parameter, ParameterEvent
+from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent
 from services.config.store import Listing, MemoryStore
 from services.config.watch import Bookmark, WatchHub
 from services.runtime.errors import OutOfRangeError, UnavailableError
@@ -26,12 +26,14 @@ def hub(store: MemoryStore) -> WatchHub:
 
 
 def shown(event: ParameterEvent | Bookmark) -> str:
-    """`name@revision`, `-name@revision` for a deletion, `=revision` for a bookmark."""
+    """`name@revision`, `-name@revision` for a deletion, `!name@revision` for a notice, `=revision` for a bookmark."""
     match event:
         case Parameter():
             return f"{event.name}@{event.revision}"
         case Deletion():
             return f"-{event.name}@{event.revision}"
+        case Notice():
+            return f"!{event.name}@{event.revision}"
         case Bookmark():
             return f"={event.revision}"
 
