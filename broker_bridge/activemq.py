@@ -161,9 +161,10 @@ class ActiveMqConnection:
         self._client.set_listener("penstock", hand_over)
         self._watch: asyncio.Task[None] | None = None
 
-    async def open(self, login: Login) -> None:
+    async def open(self, login: Login, *, client_id: str) -> None:
         """Connects and logs in. Raises ConnectFailedError."""
         beat = str(int(_HEART_BEAT_SECONDS * 1000))
+        headers = {"heart-beat": f"{beat},{beat}"} | ({"client-id": client_id} if client_id else {})
         try:
             async with asyncio.timeout(self._answer_seconds):
                 await asyncio.to_thread(
@@ -171,7 +172,7 @@ class ActiveMqConnection:
                     login.user,
                     login.password,
                     wait=False,
-                    headers={"heart-beat": f"{beat},{beat}"},
+                    headers=headers,
                 )
                 await self._connected
         except TimeoutError:
@@ -313,10 +314,10 @@ class ActiveMq:
         # What stomp.py logs is reported by us with its reason, and its tracebacks would bury it.
         logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
 
-    async def __call__(self, address: BrokerAddress, handler: Handler) -> ActiveMqConnection:
+    async def __call__(self, address: BrokerAddress, handler: Handler, *, client_id: str = "") -> ActiveMqConnection:
         connection = ActiveMqConnection(address, handler, answer_seconds=self._answer_seconds)
         try:
-            await connection.open(self._login)
+            await connection.open(self._login, client_id=client_id)
         except BaseException:
             connection.abort("given up")
             raise

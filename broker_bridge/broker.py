@@ -107,6 +107,9 @@ class Connection(Protocol):
 class Connect(Protocol):
     """Opens connections."""
 
-    async def __call__(self, address: BrokerAddress, handler: Handler) -> Connection:
-        """A connection that is logged in. Raises ConnectFailedError."""
+    async def __call__(self, address: BrokerAddress, handler: Handler, *, client_id: str = "") -> Connection:
+        """A connection that is logged in. Raises ConnectFailedError.
+
+        `client_id` is that of JMS, which a durable subscription belongs to; one connection at a time may have it.
+        """
         ...

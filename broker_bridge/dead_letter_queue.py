@@ -23,7 +23,7 @@ from broker_bridge.dead_letters import (
     reasons_queue,
 )
 from broker_bridge.message import Message, decode_message
-from broker_bridge.routes import dead_letter_queue
+from broker_bridge.source import dead_letter_queue
 from broker_bridge.visit import Frame, Visit, selector_of
 
 # Where a broker without an individual dead letter strategy moves everything.

@@ -34,9 +34,16 @@ def acks(ack_ids: Sequence[str], *, receipt: str) -> bytes:
 
 
 def subscribe(
-    subscription: str, destination: str, *, selector: str, prefetch: int, receipt: str, browser: bool = False
+    subscription: str,
+    destination: str,
+    *,
+    selector: str,
+    prefetch: int,
+    receipt: str,
+    browser: bool = False,
+    durable: str = "",
 ) -> bytes:
-    """A subscription acknowledged message by message, or one that only looks."""
+    """A subscription acknowledged message by message, or one that only looks; `durable` is its name to a topic."""
     headers = {
         "id": subscription,
         "destination": destination,
@@ -46,6 +53,8 @@ def subscribe(
     }
     if selector:
         headers["selector"] = selector
+    if durable:
+        headers["activemq.subscriptionName"] = durable
     if browser:
         headers["browser"] = "true"
     return encode_frame("SUBSCRIBE", headers)

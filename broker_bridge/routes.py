@@ -16,17 +16,18 @@ from penstock.bridge.v1 import route_pb2
 from penstock.filtering.v1 import message_pb2
 
 from broker_bridge.circuit import CircuitSettings
+from broker_bridge.message import Message
 from broker_bridge.parcel import AttributeKind
 from broker_bridge.protobuf_types import is_known, known_types
 from broker_bridge.retry_policy import RetryPolicy
 from broker_bridge.retry_settings import check_retry, retry_policy, seconds
+from broker_bridge.source import dead_letter_queue, fault_of_source, is_topic, is_wildcard
 from broker_bridge.targets import TargetError, TargetSpec, parse_target
 from services.runtime.errors import FieldViolation, InvalidArgumentError
 
 ROUTES_PATH = "/penstock/routes"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]{1,256}")
-_SOURCE = re.compile(r"queue://[^\s?,]+")
 _KIBIBYTE = 1024
 _MEBIBYTE = 1024 * _KIBIBYTE
 _MAX_IN_FLIGHT_BYTES = 4 * 1024 * _MEBIBYTE
@@ -84,15 +85,9 @@ class Route:
     circuit_breaker: CircuitSettings | None = None
     version: int = 0
 
-    @property
-    def dead_letter_queue(self) -> str:
-        """Where this route's dead letters lie; ActiveMQ's individual dead letter strategy uses the same name."""
-        return dead_letter_queue(self.source)
-
-
-def dead_letter_queue(source: str) -> str:
-    """`queue://DLQ.orders` for `queue://orders`."""
-    return f"queue://DLQ.{source.partition('://')[2]}"
+    def dead_letter_queue(self, message: Message) -> str:
+        """Where the dead letter of a message lies. Messages of a wildcard have one queue for each destination."""
+        return dead_letter_queue(message.destination if is_wildcard(self.source) else self.source)
 
 
 class InvalidRouteError(InvalidArgumentError):
@@ -182,9 +177,10 @@ def _check(name: str, document: route_pb2.Route) -> list[FieldViolation]:
 
     require(_NAME.fullmatch(name), "name", f"{name!r} is not 1 to 128 letters, digits, - and _")
     require(document.name in ("", name), "name", f"{document.name!r} is not the last level of the parameter, {name!r}")
-    require(_SOURCE.fullmatch(document.source), "source", f"{document.source!r} is not a queue such as queue://orders")
+    if fault := fault_of_source(document.source):
+        require(False, "source", fault)
     require(
-        not document.source.startswith("queue://DLQ."), "source", "dead letter queues (DLQ.*) are replayed, not routed"
+        not (document.lanes and is_topic(document.source)), "lanes", "each lane of a topic would receive every message"
     )
     if document.filter_topic:
         require(not document.targets, "targets", "set either filter_topic or targets, not both")

@@ -12,6 +12,7 @@ from broker_bridge.grpc_target import broker_message
 from broker_bridge.message import MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.routes import route_document
+from broker_bridge.source import fault_of_source, is_wildcard
 from broker_bridge.stats import Snapshot
 from broker_bridge.text_codec import TextError
 from services.runtime.errors import NotFoundError, UnavailableError, invalid_field
@@ -108,8 +109,9 @@ class BridgeServicer(bridge_service_pb2_grpc.BridgeServiceServicer):
         return bridge_service_pb2.PurgeDeadLettersResponse(purged=purged)
 
     def _open(self, source: str) -> DeadLetterQueue:
-        if not source.startswith("queue://") or len(source) == len("queue://"):
-            raise invalid_field("source", f"{source!r} is not a queue such as queue://orders")
+        fault = fault_of_source(source)
+        if fault or is_wildcard(source):
+            raise invalid_field("source", fault or f"{source!r} has a wildcard: name one of its queues")
         parts = self._parts
         return DeadLetterQueue(source, connect=parts.connect, addresses=parts.addresses, now_ms=parts.clock.wall)
 

@@ -27,6 +27,7 @@ from broker_bridge.postponement import postponed_headers
 from broker_bridge.retry_policy import RetryStrategy
 from broker_bridge.routes import Route
 from broker_bridge.settlement import AckBatch, Entry
+from broker_bridge.source import is_topic
 from broker_bridge.transfer import transfer
 from services.runtime.retry import Backoff
 
@@ -80,6 +81,8 @@ class Session:
         backoff: Backoff | None = None,
     ) -> None:
         self._route = route
+        # A durable subscription is known by these two names: the same after a restart, and on whichever machine.
+        self._durable = f"penstock-{route.name}" if is_topic(route.source) else ""
         self._connect = connect
         self._addresses = addresses
         self._report = report
@@ -116,7 +119,7 @@ class Session:
 
     async def _live(self, address: BrokerAddress, consumer: Consumer) -> None:
         """One connection from its beginning to its end, which is always a BrokerError."""
-        connection = await self._connect(address, self)
+        connection = await self._connect(address, self, client_id=self._durable)
         try:
             self._epoch = consumer.opened()
             self._transacted = 0
@@ -128,6 +131,7 @@ class Session:
                 selector=self._route.selector,
                 prefetch=consumer.prefetch(),
                 receipt=receipt,
+                durable=self._durable,
             )
             await connection.request(frames, receipt)
         except BaseException:
@@ -205,7 +209,8 @@ class Session:
         obstacle = obstacle_to_copy(entry.message)
         if not obstacle:
             try:
-                headers = copy_headers(entry.message, self._route.dead_letter_queue, story(entry.message, letter))
+                queue = self._route.dead_letter_queue(entry.message)
+                headers = copy_headers(entry.message, queue, story(entry.message, letter))
                 await self._move(connection, entry, headers)
             except RefusedError as error:
                 obstacle = f"the broker refused the copy: {error}"
@@ -231,7 +236,7 @@ class Session:
 
     async def _leave_to_broker(self, connection: Connection, entry: Entry, letter: DeadLetter) -> None:
         """The story first, so that no dead letter is without one; then the NACK by which the broker moves it."""
-        queue = reasons_queue(self._route.dead_letter_queue)
+        queue = reasons_queue(self._route.dead_letter_queue(entry.message))
         headers = {**story(entry.message, letter), "destination": to_stomp(queue), "persistent": "true"}
         told = f"reason-{self._epoch}-{next(self._numbers)}"
         try:

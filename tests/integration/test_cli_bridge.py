@@ -105,9 +105,9 @@ async def test_an_operator_sees_replays_and_deletes_dead_letters(
 
 async def test_wrong_input_and_an_absent_bridge_have_their_own_exit_codes(bridge: RunningBridge, port: int) -> None:
     """With a sentence that says what to do."""
-    refused = await penstock("dlq", "list", "topic://a", "--target", f"127.0.0.1:{port}")
+    refused = await penstock("dlq", "list", "temp-queue://a", "--target", f"127.0.0.1:{port}")
     assert refused.code == 1
-    assert "'topic://a' is not a queue" in refused.err
+    assert "'temp-queue://a' is not a queue" in refused.err
     assert bridge.bridge.states() == []
     (nobody,) = free_port_numbers(1)
     absent = await penstock("routes", "list", "--target", f"127.0.0.1:{nobody}")

@@ -22,8 +22,10 @@ class FakeBroker:
     refusals: dict[str, str] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
     confirms: bool = True
+    client_ids: list[str] = field(default_factory=list)
 
-    async def __call__(self, address: BrokerAddress, handler: Handler) -> "FakeConnection":
+    async def __call__(self, address: BrokerAddress, handler: Handler, *, client_id: str = "") -> "FakeConnection":
+        self.client_ids.append(client_id)
         await asyncio.sleep(0)
         if reason := self.unreachable.get(str(address)):
             raise ConnectFailedError(f"cannot connect to {address}: {reason}")

@@ -8,7 +8,8 @@ from penstock.tracking.v1 import tracking_event_pb2
 
 from broker_bridge.circuit import CircuitSettings
 from broker_bridge.parcel import AttributeKind
-from broker_bridge.routes import InvalidRouteError, Route, dead_letter_queue, parse_route, route_document
+from broker_bridge.routes import InvalidRouteError, Route, parse_route, route_document
+from broker_bridge.source import dead_letter_queue
 from broker_bridge.targets import GrpcTarget, LambdaTarget, SqsTarget
 
 TO_TOPIC = {"source": "queue://orders", "filter_topic": "Orders"}
@@ -110,7 +111,18 @@ def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> Non
     ("change", "field", "complaint"),
     [
         ({"source": ""}, "source", "is not a queue"),
-        ({"source": "topic://audit"}, "source", "is not a queue"),
+        ({"source": "temp-queue://a"}, "source", "is not a queue"),
+        ({"source": "queue://orders*"}, "source", "a whole level"),
+        ({"source": "queue://orders.>.eu"}, "source", "the last level"),
+        ({"source": "queue://>"}, "source", "dead letters too"),
+        ({"source": "queue://*.orders"}, "source", "dead letters too"),
+        ({"source": "topic://ActiveMQ.Advisory.>"}, "source", "the broker's own"),
+        ({"source": "topic://prices", "lanes": 2}, "lanes", "every message"),
+        (
+            {"source": "topic://prices", "retry": {"strategy": "RETRY_STRATEGY_SCHEDULED"}},
+            "retry.strategy",
+            "every subscr",
+        ),
         ({"source": "queue://a,queue://b"}, "source", "is not a queue"),
         ({"source": "queue://a?consumer.prefetchSize=0"}, "source", "is not a queue"),
         ({"source": "queue://DLQ.orders"}, "source", "dead letter queues"),

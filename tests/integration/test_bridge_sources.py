@@ -1,0 +1,121 @@
+"""Where routes take messages from: topics, virtual topics, wildcards."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from penstock.bridge.v1 import bridge_service_pb2
+
+from deploy.local.jms import JmsClient, JmsMessage
+from tests.integration.bridge_harness import (
+    RecordingService,
+    accepted,
+    bridge_settings,
+    eventually,
+    rejected,
+    running_bridge,
+    stored,
+)
+from tests.integration.parts import RunningPart
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[RecordingService]:
+    recording = RecordingService()
+    recording.decide = lambda message: rejected("bad") if message.text == "bad" else accepted()
+    await recording.start()
+    yield recording
+    await recording.stop()
+
+
+@pytest.fixture
+def name() -> str:
+    return f"source-{uuid4().hex[:8]}"
+
+
+def route(source: str, service: RecordingService, **more: object) -> dict[str, object]:
+    return {"source": source, "targets": [{"grpc": {"address": service.address}}], **more}
+
+
+async def send(jms: JmsClient, destination: str, *texts: str) -> None:
+    await asyncio.to_thread(jms.send, destination, [JmsMessage(text=text) for text in texts])
+
+
+async def test_a_topic_is_followed_over_the_absence_of_the_bridge(
+    activemq: RunningPart, valkey: RunningPart, name: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """By a durable subscription, which a second bridge waits for; what is given up lies in a queue of the same name."""
+    settings = bridge_settings(activemq, valkey)
+    async with running_bridge(settings) as bridge, running_bridge(settings) as standby:
+        await bridge.put(name, route(f"topic://{name}", service))
+        standby.bridge.apply(stored(name, route(f"topic://{name}", service)))
+        await send(jms, f"topic://{name}", "one", "bad")
+
+        async def settled() -> bool:
+            return (await bridge.stats(name)).settled == 2
+
+        await eventually(settled, "both settled")
+        (dead,) = await bridge.dead_letters(name)
+        assert (dead.message.text, dead.original_destination) == ("bad", f"topic://{name}")
+        assert dead.dead_letter_queue == f"queue://DLQ.{name}"
+        (waiting,) = (await standby.api.ListRoutes(bridge_service_pb2.ListRoutesRequest())).routes
+        assert waiting.status == bridge_service_pb2.ROUTE_STATUS_CONNECTING
+        assert "already connected" in waiting.detail
+    await send(jms, f"topic://{name}", "two", "three")
+    async with running_bridge(settings) as bridge:
+        await bridge.put(name, route(f"topic://{name}", service))
+        await eventually(lambda: len(service.messages) >= 3, "what was sent meanwhile")
+        assert [message.text for message in service.messages] == ["one", "two", "three"]
+        assert {message.destination for message in service.messages} == {f"topic://{name}"}
+
+
+async def test_a_virtual_topic_is_a_queue_of_its_own(
+    activemq: RunningPart, valkey: RunningPart, name: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """With its own dead letters, which are replayed to it alone: two routes both get every message."""
+    source = f"queue://Consumer.%s.VirtualTopic.{name}"
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        await bridge.put("first", route(source % "a", service))
+        await bridge.put("second", route(source % "b", service, selector="colour IS NULL"))
+        await send(jms, f"topic://VirtualTopic.{name}", "hello", "bad")
+
+        async def settled() -> bool:
+            return (await bridge.stats("first")).settled == (await bridge.stats("second")).settled == 2
+
+        await eventually(settled, "settled by both")
+        assert [message.text for message in service.messages] == ["hello", "hello"]
+        (dead,) = await bridge.dead_letters(f"Consumer.a.VirtualTopic.{name}")
+        assert dead.message.text == "bad"
+        service.decide = accepted
+        request = bridge_service_pb2.ReplayDeadLettersRequest(source=source % "a")
+        assert (await bridge.api.ReplayDeadLetters(request)).replayed == 1
+        await eventually(lambda: len(service.messages) == 3, "replayed")
+        requests = [request.route for request in service.requests if request.messages[0].text == "bad"]
+        assert requests[-1] == "first"
+
+
+async def test_a_wildcard_takes_from_all_its_queues(
+    activemq: RunningPart, valkey: RunningPart, name: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """Each with its own dead letters, replayed to where they came from; queues that appear later belong to it."""
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        await bridge.put("wild", route(f"queue://{name}.>", service))
+        await send(jms, f"{name}.a", "one", "bad")
+        await send(jms, f"{name}.b.c", "two", "bad")
+
+        async def settled() -> bool:
+            return (await bridge.stats("wild")).settled == 4
+
+        await eventually(settled, "all settled")
+        assert {message.destination: message.text for message in service.messages} == {
+            f"queue://{name}.a": "one",
+            f"queue://{name}.b.c": "two",
+        }
+        (dead,) = await bridge.dead_letters(f"{name}.b.c")
+        assert dead.original_destination == f"queue://{name}.b.c"
+        service.decide = accepted
+        request = bridge_service_pb2.ReplayDeadLettersRequest(source=f"queue://{name}.b.c")
+        assert (await bridge.api.ReplayDeadLetters(request)).replayed == 1
+        await eventually(lambda: len(service.messages) == 3, "replayed")
+        assert len(await bridge.dead_letters(f"{name}.a")) == 1
