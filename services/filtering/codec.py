@@ -11,8 +11,8 @@ from services.filtering.faults import Fault
 from services.filtering.message import AttributeType, BodyTooLargeError, InvalidBodyError, MessageError
 from services.filtering.topics import Message, Topic
 
-Found = list[int] | MessageError
-"""The positions of the subscriptions that want a message, or why it could not be matched."""
+Found = list[str] | MessageError
+"""The names of the subscriptions that want a message, or why it could not be matched."""
 
 _TYPES = {
     message_pb2.ATTRIBUTE_TYPE_UNSPECIFIED: AttributeType.STRING,
@@ -32,23 +32,22 @@ def read_message(message: message_pb2.FilterableMessage) -> Message:
     return Message(attributes=attributes, body=message.body)
 
 
-def matched_subscription(topic: Topic, position: int) -> pb.MatchedSubscription:
-    """The subscription at a position of a topic, as answers name it."""
-    subscription = topic.subscriptions[position]
-    return pb.MatchedSubscription(name=subscription.name, target=subscription.target)
+def matched_subscription(topic: Topic, name: str) -> pb.MatchedSubscription:
+    """A subscription of a topic, as answers name it."""
+    return pb.MatchedSubscription(name=name, target=topic.subscriptions[name].target)
 
 
 def batch_response(topic: Topic, found: Sequence[Found]) -> pb.BatchMatchMessagesResponse:
     """The answer to a batch: each wanted subscription once, and per message where it stands in that list."""
-    wanted = sorted({position for result in found if isinstance(result, list) for position in result})
-    place = {position: index for index, position in enumerate(wanted)}
+    wanted = sorted({name for names in found if isinstance(names, list) for name in names})
+    place = {name: index for index, name in enumerate(wanted)}
     return pb.BatchMatchMessagesResponse(
-        subscriptions=[matched_subscription(topic, position) for position in wanted],
+        subscriptions=[matched_subscription(topic, name) for name in wanted],
         results=[
-            pb.MatchResult(subscription_indexes=[place[position] for position in result])
-            if isinstance(result, list)
-            else match_error(_reason(result), str(result))
-            for result in found
+            pb.MatchResult(subscription_indexes=sorted(map(place.__getitem__, names)))
+            if isinstance(names, list)
+            else match_error(_reason(names), str(names))
+            for names in found
         ],
     )
 

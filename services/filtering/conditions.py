@@ -4,7 +4,6 @@ A key holds a list of conditions and is satisfied when one of them accepts the v
 """
 
 import ipaddress
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,14 +11,14 @@ from decimal import Decimal
 from services.filtering.values import Constant, Value
 
 
-class Condition(ABC):
-    """One condition of a key."""
+class Condition:
+    """One condition of a key; every kind of condition is a subclass."""
 
     __slots__ = ()
 
-    @abstractmethod
     def matches(self, value: Value) -> bool:
         """Whether one value satisfies the condition."""
+        raise NotImplementedError
 
     def accepts(self, values: Sequence[Value]) -> bool:
         """Whether the values of a key (one, or the elements of an array; never none) satisfy the condition."""

@@ -1,87 +1,204 @@
 """Which of many policies does a message satisfy? Answered by looking up, not by trying them all.
 
-Every branch of a policy that asks for exact values of some key is filed under those values (its access predicate): only
-messages that carry one of them meet it. The others are tried for each message. Candidates are verified by the policy's
-own conditions, so the index can never answer differently from the policies one by one.
+Each *branch* of a policy, one way through the alternatives of its `$or`s, has a *slot*. Per key a `Column` says which
+slots fail with the values a message has; those that fail nowhere are the answer. So the cost hardly depends on how many
+policies there are or how much they overlap: it is one mask, mostly remembered, per key of the message. Branches that
+ask for an exact value that few others ask for stand in an `AccessTable` instead.
 
-An index is immutable: a change of a topic builds a new one aside, which then takes the place of the old in one step.
+An index never changes: `changed` builds what is touched anew, aside, and shares the rest. The new index then takes the
+place of the old one in one step.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+# ruff: noqa: SLF001 - an index changes its own copy, before anybody else sees it
 
-from services.filtering.conditions import Exact
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Generic
+
+from services.filtering.access import AccessTable
+from services.filtering.bitset import Bitset, Mask
+from services.filtering.branch import Branch, Owner, branches_of
+from services.filtering.column import Column
+from services.filtering.masks import BITSET
 from services.filtering.message import Facets
 from services.filtering.policy import Policy, Rule, satisfied
-from services.filtering.values import Value
+
+MEMO_BYTES = 128 * 1024 * 1024
+"""Of masks remembered by the columns of an index together, about and at most."""
+
+_MAX_SHAPES = 1000  # sets of keys for which the branches that want another key are remembered
+
+_Home = int | Rule
+"""Where a branch stands: its slot in the columns, or the rule it is filed by in the access table."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Branch:
-    """One way to satisfy the policy at a position."""
+class Index(Generic[Owner]):
+    """Whose policies accept a message. Nothing ever changes but what is remembered of values seen before."""
 
-    position: int
-    rules: tuple[Rule, ...]
+    def __init__(self, policies: Iterable[tuple[Owner, Policy]] = (), bits: Bitset = BITSET) -> None:
+        self._bits = bits
+        self._catch_all: dict[Owner, None] = {}
+        self._homes: dict[Owner, tuple[tuple[Branch[Owner], _Home], ...]] = {}
+        self._access = AccessTable[Owner]()
+        self._columns: dict[str, Column] = {}
+        self._branches: list[Branch[Owner] | None] = []
+        self._owners: list[Owner | None] = []
+        self._free: list[int] = []
+        self._alive: Mask = bits.EMPTY
+        self._doubtful = 0
+        self._repeating = 0
+        self._total = 0
+        self._build([branch for owner, policy in policies for branch in branches_of(owner, policy)])
+        self._seal()
 
-
-class Index:
-    """The positions of the policies that accept a message. Safe to use from several threads: nothing ever changes."""
-
-    def __init__(self, policies: Iterable[tuple[int, Policy]]) -> None:
-        branches = [
-            _Branch(position=position, rules=branch) for position, policy in policies for branch in policy.branches()
-        ]
-        crowd = Counter(entry for branch in branches for rule in branch.rules for entry in _entries(rule))
-        self._catch_all = frozenset(branch.position for branch in branches if not branch.rules)
-        self._tried: list[_Branch] = []
-        self._filed: dict[str, dict[Value, list[_Branch]]] = {}
-        for branch in branches:
-            if branch.rules:
-                self._file(branch, crowd)
+    def __len__(self) -> int:
+        return len(self._catch_all) + len(self._homes)
 
     @property
     def needs_message(self) -> bool:
         """Whether the answer depends on the message at all; otherwise `match(NOTHING)` is it."""
-        return bool(self._tried or self._filed)
+        return bool(self._homes)
 
-    def match(self, facets: Facets) -> set[int]:
-        """The positions of the policies that accept a message."""
-        found = set(self._catch_all)
-        if facets.blank:
+    def match(self, facets: Facets) -> list[Owner]:
+        """The owners of the policies that accept a message, each once, in no particular order."""
+        found = list(self._catch_all)
+        if facets.blank or not self._homes:
             return found
-        for branch in self._tried:
-            if branch.position not in found and satisfied(branch.rules, facets):
-                found.add(branch.position)
-        # Whichever is shorter leads: the keys that policies ask for, or those that the message has.
-        for key in min(self._filed, facets.values, key=len):
-            filed, values = self._filed.get(key), facets.values.get(key)
-            if filed and values:
-                self._verify(filed, values, facets, found)
+        if self._access:
+            found += self._access.match(facets)
+        if self._columns:
+            found += self._sift(facets)
+        if self._repeating:
+            return list(dict.fromkeys(found))
         return found
 
-    def _verify(
-        self, filed: dict[Value, list[_Branch]], values: Sequence[Value], facets: Facets, found: set[int]
-    ) -> None:
-        for value in values:
-            for branch in filed.get(value, ()):
-                if branch.position not in found and satisfied(branch.rules, facets):
-                    found.add(branch.position)
-
-    def _file(self, branch: _Branch, crowd: Counter[tuple[str, Value]]) -> None:
-        """Files a branch where the fewest others are, or else among those that are tried for every message."""
-        choices = [
-            (sum(crowd[entry] for entry in entries), entries) for rule in branch.rules if (entries := _entries(rule))
+    def _sift(self, facets: Facets) -> list[Owner]:
+        if not facets.elements and not self._doubtful:
+            return self._slots(facets.values, self._owners)
+        # Several values of a key in one element count together; what several keys ask of one element is verified.
+        apart = {key: tuple(tuple(group) for _, group in groups) for key, groups in facets.elements.items()}
+        branches = self._slots({**facets.values, **apart}, self._branches)
+        return [
+            branch.owner
+            for branch in branches
+            if not _must_be_verified(branch, facets) or satisfied(branch.rules, facets)
         ]
-        if not choices:
-            self._tried.append(branch)
-            return
-        _, entries = min(choices, key=lambda choice: choice[0])
-        for key, value in entries:
-            self._filed.setdefault(key, {}).setdefault(value, []).append(branch)
+
+    def _slots(self, values: Mapping[str, Any], what: Sequence[Any]) -> list[Any]:
+        return self._bits.sift(values, self._failing, self._shapes, self._failing_without, self._alive, what)
+
+    def _failing_without(self, shape: tuple[str, ...]) -> Mask:
+        """The slots that fail because a message has values for the keys of `shape` only."""
+        wanting = [column.required for key, column in self._columns.items() if key not in shape and column.required]
+        mask = self._bits.paint(self._bits.EMPTY, wanting, (), self._bits.EMPTY)
+        if len(self._shapes) >= _MAX_SHAPES:
+            self._shapes.clear()
+        self._shapes[shape] = mask
+        return mask
+
+    def changed(self, put: Mapping[Owner, Policy], deleted: Iterable[Owner] = ()) -> "Index[Owner]":
+        """An index in which owners are new or have another policy, and others are gone; unknown ones never were."""
+        gone = [owner for owner in {*put, *deleted} if owner in self._homes or owner in self._catch_all]
+        new = [branch for owner, policy in put.items() for branch in branches_of(owner, policy)]
+        old = [branch for owner in gone for branch, _ in self._homes.get(owner, ())]
+        index = self._copy({rule.key for branch in chain(new, old) for rule in branch.rules})
+        for owner in gone:
+            index._remove(owner)
+        for branch in new:
+            index._add(branch)
+        index._seal()
+        return index
+
+    def _copy(self, keys: Collection[str]) -> "Index[Owner]":
+        """The same, to be changed under these keys without changing this one."""
+        index = Index[Owner](bits=self._bits)
+        index._catch_all, index._homes = self._catch_all.copy(), self._homes.copy()
+        index._access = self._access.copy(keys)
+        index._columns = self._columns | {key: self._columns[key].copy() for key in keys if key in self._columns}
+        index._branches, index._owners, index._free = self._branches.copy(), self._owners.copy(), self._free.copy()
+        index._alive, index._doubtful = self._alive, self._doubtful
+        index._repeating, index._total = self._repeating, self._total
+        return index
+
+    def _build(self, branches: Sequence[Branch[Owner]]) -> None:
+        """Files many branches in an empty index, faster than one by one."""
+        for branch in branches:
+            self._access.count(branch, 1)
+        self._total = len(branches)
+        rules: dict[str, list[tuple[Rule, int]]] = {}
+        for branch in branches:
+            slot = self._place(branch)
+            if slot is not None:
+                for rule in branch.rules:
+                    rules.setdefault(rule.key, []).append((rule, slot))
+        for key, filed in rules.items():
+            self._columns[key] = Column(self._bits)
+            self._columns[key].fill(filed)
+        self._alive = self._bits.flipped(self._bits.EMPTY, array("I", range(len(self._owners))))
+
+    def _add(self, branch: Branch[Owner]) -> None:
+        self._total += 1
+        self._access.count(branch, 1)
+        slot = self._place(branch)
+        if slot is not None:
+            self._alive = self._bits.flipped(self._alive, array("I", (slot,)))
+            for rule in branch.rules:
+                self._columns.setdefault(rule.key, Column(self._bits)).flip(rule, slot, add=True)
+
+    def _place(self, branch: Branch[Owner]) -> int | None:
+        """Gives a branch its home; its slot, if that is in the columns."""
+        if not branch.rules:
+            self._catch_all[branch.owner] = None
+            return None
+        rule = self._access.rule_for(branch, self._total)
+        homes = self._homes.get(branch.owner, ())
+        self._repeating += len(homes) == 1
+        if rule is not None:
+            self._access.add(branch, rule)
+            self._homes[branch.owner] = (*homes, (branch, rule))
+            return None
+        slot = self._free.pop() if self._free else len(self._owners)
+        if slot == len(self._owners):
+            self._owners.append(branch.owner)
+            self._branches.append(branch)
+        else:
+            self._owners[slot], self._branches[slot] = branch.owner, branch
+        self._homes[branch.owner] = (*homes, (branch, slot))
+        self._doubtful += branch.doubtful
+        return slot
+
+    def _remove(self, owner: Owner) -> None:
+        self._total -= 1 if owner in self._catch_all else len(self._homes[owner])
+        self._catch_all.pop(owner, None)
+        homes = self._homes.pop(owner, ())
+        self._repeating -= len(homes) > 1
+        for branch, home in homes:
+            self._access.count(branch, -1)
+            if isinstance(home, Rule):
+                self._access.remove(branch, home)
+            else:
+                self._clear(branch, home)
+
+    def _clear(self, branch: Branch[Owner], slot: int) -> None:
+        self._doubtful -= branch.doubtful
+        self._alive = self._bits.flipped(self._alive, array("I", (slot,)))
+        self._owners[slot] = self._branches[slot] = None
+        self._free.append(slot)
+        for rule in branch.rules:
+            column = self._columns[rule.key]
+            column.flip(rule, slot, add=False)
+            if not column:
+                del self._columns[rule.key]
+
+    def _seal(self) -> None:
+        """The index is complete: what `sift` reads of the columns."""
+        self._shapes: dict[tuple[str, ...], Mask] = {}
+        self._failing = {key: (column.memo, column.failing) for key, column in self._columns.items()}
+        for column in self._columns.values():
+            column.memo_limit = MEMO_BYTES // len(self._columns)
 
 
-def _entries(rule: Rule) -> Sequence[tuple[str, Value]]:
-    """The (key, value) pairs of which a message must have one; none when other conditions could satisfy the rule."""
-    values = [condition.value for condition in rule.conditions if isinstance(condition, Exact)]
-    return [(rule.key, value) for value in set(values)] if len(values) == len(rule.conditions) else []
+def _must_be_verified(branch: Branch[Owner], facets: Facets) -> bool:
+    """Whether a branch that fails in no column may yet not be satisfied."""
+    return branch.doubtful or sum(rule.key in facets.elements for rule in branch.rules) > 1

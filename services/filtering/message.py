@@ -62,7 +62,7 @@ class Facets:
     values lie in arrays of objects, the values of each element apart. `blank`: there was nothing to look at.
     """
 
-    values: Mapping[str, Sequence[Value]]
+    values: Mapping[str, tuple[Value, ...]]
     elements: Mapping[str, Sequence[tuple[Elements, Sequence[Value]]]] = field(default_factory=dict)
     blank: bool = False
 
@@ -79,7 +79,7 @@ def attribute_facets(attributes: Mapping[str, tuple[AttributeType, str]]) -> Fac
     """
     if len(attributes) > MAX_ATTRIBUTES:
         raise InvalidAttributeError(f"{len(attributes)} attributes; at most {MAX_ATTRIBUTES} are allowed")
-    values: dict[str, Sequence[Value]] = {}
+    values: dict[str, tuple[Value, ...]] = {}
     blank = True
     for name, (kind, text) in attributes.items():
         if kind is AttributeType.BINARY:
@@ -101,7 +101,7 @@ def _number_attribute(name: str, text: str) -> Decimal:
         raise InvalidAttributeError(f"attribute {name[:_SHOWN]!r} is declared a Number: {error}") from None
 
 
-def _array_attribute(name: str, text: str) -> Sequence[Value]:
+def _array_attribute(name: str, text: str) -> tuple[Value, ...]:
     try:
         array = _load(text)
     except ValueError as error:
@@ -153,13 +153,13 @@ class _Flattener:
 
     def flatten(self, document: dict[str, Any]) -> Facets:
         self._object(document, "", (), 0)
-        values: dict[str, Sequence[Value]] = {}
+        values: dict[str, tuple[Value, ...]] = {}
         elements: dict[str, Sequence[tuple[Elements, Sequence[Value]]]] = {}
         for path, groups in self._groups.items():
             if groups.keys() == {()}:
-                values[path] = groups[()]
+                values[path] = tuple(groups[()])
             else:
-                values[path] = [value for group in groups.values() for value in group]
+                values[path] = tuple(value for group in groups.values() for value in group)
                 elements[path] = list(groups.items())
         return Facets(values=values, elements=elements)
 

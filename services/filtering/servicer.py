@@ -109,7 +109,7 @@ class FilteringServicer(filtering_service_pb2_grpc.FilteringServiceServicer):
             self._matched.labels(request.topic, "failed").inc()
             raise InvalidArgumentError(str(error), reason=reason_of(error)) from error
         self._matched.labels(request.topic, "matched" if found else "unmatched").inc()
-        return pb.MatchMessageResponse(subscriptions=[matched_subscription(topic, position) for position in found])
+        return pb.MatchMessageResponse(subscriptions=[matched_subscription(topic, name) for name in sorted(found)])
 
     async def BatchMatchMessages(
         self, request: pb.BatchMatchMessagesRequest, _context: Context

@@ -73,14 +73,14 @@ def test_too_many_attributes_are_refused() -> None:
 def test_body_becomes_values_by_dotted_key() -> None:
     """Nested objects, arrays, and nothing for empty ones."""
     facets = body_facets(b'{"a": {"b": 1.0, "c": [true, "x"]}, "d": {}, "e": [], "f.g": null}')
-    assert dict(facets.values) == {"a.b": [Decimal(1)], "a.c": [Constant.TRUE, "x"], "f.g": [Constant.NULL]}
+    assert dict(facets.values) == {"a.b": (Decimal(1),), "a.c": (Constant.TRUE, "x"), "f.g": (Constant.NULL,)}
     assert not facets.elements
 
 
 def test_arrays_of_objects_keep_their_elements_apart() -> None:
     """Each value knows the array and the position."""
     facets = body_facets(b'{"a": [{"b": 1}, {"b": [2, 3]}], "c": 4}')
-    assert facets.values["a.b"] == [Decimal(1), Decimal(2), Decimal(3)]
+    assert facets.values["a.b"] == (Decimal(1), Decimal(2), Decimal(3))
     assert dict(facets.elements) == {"a.b": [(((0, 0),), [Decimal(1)]), (((0, 1),), [Decimal(2), Decimal(3)])]}
 
 

@@ -1,0 +1,194 @@
+"""Everything a set of policies asks of one key: which of them fail with the values a message has for it?
+
+The rule of a branch under a key is a list of alternatives. Those that name what they accept are looked up by the value.
+`anything-but` is turned round: what it forbids is looked up, and those that are not found accept.
+"""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from services.filtering.bitset import Bitset, Mask
+from services.filtering.branch import is_doubtful
+from services.filtering.conditions import Absent, AnythingBut, Exact, Numeric, Present
+from services.filtering.lookup import Lookup
+from services.filtering.policy import Rule
+from services.filtering.ranges import Ranges, Span, spans_of
+from services.filtering.slots import NONE, Slots, toggled
+from services.filtering.values import Constant, Value
+
+_ENTRY_BYTES = 160  # of the memo beside the mask
+_LONGEST_REMEMBERED = 512  # characters of the texts of a key, or eight for each of its values
+
+
+class Column:
+    """The rules on one key by the slots of their branches.
+
+    Changed only by whoever made it or its copy, before others see it; but `memo` grows with use.
+    """
+
+    def __init__(self, bits: Bitset) -> None:
+        self._bits = bits
+        self.memo: dict[Any, Mask] = {}
+        self.rules = 0
+        """Rules that are filed."""
+        self.memo_limit = 0
+        """Bytes that the memo may hold, about; a full one begins anew."""
+        self._memo_bytes = 0
+        self.required: Slots = NONE
+        """The branches that fail when the key has no value."""
+        self._closed: Mask = bits.EMPTY  # the branches without anything-but: they fail with what is not looked up
+        self._present: Mask = bits.EMPTY  # the branches that accept every value
+        self._substantial: Mask = bits.EMPTY  # the branches that accept every value but null and the empty text
+        self._accepted = Lookup()
+        self._ranges = Ranges(bits)
+        self._forbidden = Lookup()
+        self._forbidden_everywhere = Lookup()
+
+    def __bool__(self) -> bool:
+        return self.rules > 0
+
+    def copy(self) -> "Column":
+        """The same, to be changed without changing this one; it remembers no masks."""
+        copy = Column(self._bits)
+        copy.rules, copy.required, copy._closed = self.rules, self.required, self._closed
+        copy._present, copy._substantial = self._present, self._substantial
+        copy._accepted, copy._ranges = self._accepted.copy(), self._ranges.copy()
+        copy._forbidden, copy._forbidden_everywhere = self._forbidden.copy(), self._forbidden_everywhere.copy()
+        return copy
+
+    def fill(self, rules: Iterable[tuple[Rule, int]]) -> None:
+        """Files the rules of many branches in an empty column, in ascending order of their slots."""
+        kinds, spans = _Kinds(), list[tuple[Span, int]]()
+        for rule, slot in rules:
+            self.rules += 1
+            kinds.note(rule, slot)
+            spans.extend((span, slot) for span in _spans(rule))
+            self._file(rule, slot, add=True)
+        self._flip(kinds)
+        self._ranges = Ranges(self._bits, spans)
+
+    def flip(self, rule: Rule, slot: int, *, add: bool) -> None:
+        """Files the rule of a branch, or takes it out."""
+        self.rules += 1 if add else -1
+        kinds = _Kinds()
+        kinds.note(rule, slot)
+        self._flip(kinds)
+        for span in _spans(rule):
+            self._ranges.flip(span, slot)
+        self._file(rule, slot, add=add)
+
+    def failing(self, values: Sequence[Any]) -> Mask:
+        """The slots whose rule does not accept the values of the key; the answer is remembered.
+
+        `values` are a tuple of values, or, where they lie in elements of an array of objects, a tuple of such tuples.
+        """
+        if isinstance(values[0], tuple):
+            mask = self._bits.meet([self._failing(group) for group in values])
+        else:
+            mask = self._failing(values)
+        if _length(values) <= _LONGEST_REMEMBERED:
+            self._remember(values, mask)
+        return mask
+
+    def _remember(self, values: Sequence[Any], mask: Mask) -> None:
+        size = self._bits.weight(mask) + _ENTRY_BYTES
+        self._memo_bytes += size
+        if self._memo_bytes > self.memo_limit:
+            self.memo.clear()
+            self._memo_bytes = size
+        self.memo[values] = mask
+
+    def _failing(self, values: Sequence[Value]) -> Mask:
+        apart = [self._failing_with(value) for value in values]
+        if len(apart) == 1:
+            return apart[0]
+        return self._bits.union([self._bits.meet(apart), self._failing_everywhere(values)])
+
+    def _failing_with(self, value: Value) -> Mask:
+        forbidden = self._forbidden.hits(value) + self._forbidden_everywhere.hits(value)
+        return self._bits.paint(self._closed, forbidden, self._accepted.hits(value), self._accepting(value))
+
+    def _accepting(self, value: Value) -> Mask:
+        """The slots that accept a value for its presence or its size."""
+        if not isinstance(value, str | Constant):
+            masks = [self._present, self._substantial, self._ranges.at(value)]
+        elif value == "" or value is Constant.NULL:
+            masks = [self._present]
+        else:
+            masks = [self._present, self._substantial]
+        return self._bits.union(masks)
+
+    def _failing_everywhere(self, values: Sequence[Value]) -> Mask:
+        """The slots that one of the values is forbidden to, wherever it stands, and that accept none of them."""
+        forbidden = [slots for value in values for slots in self._forbidden_everywhere.hits(value)]
+        if not forbidden:
+            return self._bits.EMPTY
+        accepted = [slots for value in values for slots in self._accepted.hits(value)]
+        accepting = self._bits.union([self._accepting(value) for value in values])
+        return self._bits.paint(self._bits.EMPTY, forbidden, accepted, accepting)
+
+    def _flip(self, kinds: "_Kinds") -> None:
+        self.required = _symmetric_difference(self.required, kinds.required)
+        self._closed = self._bits.flipped(self._closed, kinds.closed)
+        self._present = self._bits.flipped(self._present, kinds.present)
+        self._substantial = self._bits.flipped(self._substantial, kinds.substantial)
+
+    def _file(self, rule: Rule, slot: int, *, add: bool) -> None:
+        # As a set: what stands twice would be taken out by the second.
+        for condition in set(rule.conditions) if len(rule.conditions) > 1 else rule.conditions:
+            if isinstance(condition, AnythingBut):
+                if is_doubtful(rule):
+                    continue  # neither forbids anything alone: left to verification
+                lookup = self._forbidden_everywhere if condition.every else self._forbidden
+                for value in condition.values:
+                    lookup.file_exact(value, slot)
+                for pattern in set(condition.patterns):
+                    lookup.file(pattern, slot, add=add)
+            elif isinstance(condition, Exact):
+                self._accepted.file_exact(condition.value, slot)
+            elif not isinstance(condition, Numeric | Present | Absent):
+                self._accepted.file(condition, slot, add=add)
+
+
+def _spans(rule: Rule) -> list[Span]:
+    numeric = [condition for condition in rule.conditions if isinstance(condition, Numeric)]
+    return spans_of(numeric) if numeric else []
+
+
+def _length(values: Sequence[Any]) -> int:
+    return sum(
+        len(value) if isinstance(value, str) else _length(value) if isinstance(value, tuple) else 8 for value in values
+    )
+
+
+class _Kinds:
+    """Slots by what holds for their rule as a whole."""
+
+    def __init__(self) -> None:
+        self.required, self.closed, self.present, self.substantial = (array("I") for _ in range(4))
+
+    def note(self, rule: Rule, slot: int) -> None:
+        required = closed = True
+        strict: bool | None = None  # of exists: one dialect knows one kind of it
+        for condition in rule.conditions:
+            if isinstance(condition, Absent):
+                required = False
+            elif isinstance(condition, AnythingBut):
+                closed = False
+            elif isinstance(condition, Present):
+                strict = condition.strict
+        if required:
+            self.required.append(slot)
+        if closed:
+            self.closed.append(slot)
+        if strict is not None:
+            (self.substantial if strict else self.present).append(slot)
+
+
+def _symmetric_difference(slots: Slots, others: Slots) -> Slots:
+    if not slots:
+        return others
+    for slot in others:
+        slots = toggled(slots, slot)
+    return slots
