@@ -21,9 +21,7 @@ def fault_of_source(source: str) -> str:
     if levels[0] in _WILDCARDS:
         return f"{source!r} would take dead letters too: begin with a name"
     if levels[0] in _KEPT_OUT:
-        return (
-            f"{source!r}: dead letters are replayed, not routed, and the broker's own destinations are not for routes"
-        )
+        return f"{source!r}: dead letters are replayed, not routed; the broker's own destinations neither"
     return ""
 
 

@@ -125,7 +125,7 @@ def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> Non
         ),
         ({"source": "queue://a,queue://b"}, "source", "is not a queue"),
         ({"source": "queue://a?consumer.prefetchSize=0"}, "source", "is not a queue"),
-        ({"source": "queue://DLQ.orders"}, "source", "dead letter queues"),
+        ({"source": "queue://DLQ.orders"}, "source", "replayed, not routed"),
         ({"name": "other"}, "name", "last level"),
         ({"targets": [GRPC]}, "targets", "not both"),
         ({"filter_topic": ""}, "filter_topic", "at least one of targets"),
