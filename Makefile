@@ -12,7 +12,7 @@ ARGUMENTS ?=
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down lint types imports unit integration protos protos-check protos-release \
+.PHONY: help setup demo test up down lint types imports unit integration cassandra-cluster protos protos-check protos-release \
 	bench bench-tracking bench-bridge lock clean
 
 help: ## list the targets
@@ -66,6 +66,9 @@ unit: setup ## unit tests alone
 
 integration: setup ## integration tests alone: the embedded stack, real sockets
 	$(BIN)/pytest tests/integration
+
+cassandra-cluster: setup ## three Cassandra nodes, one killed: no acknowledged write is lost (minutes, 1.5 GB)
+	$(BIN)/pytest tests/cluster
 
 protos: setup $(PROTOS_PYTHON) ## check the .proto files and generate the stubs
 	$(BIN)/buf lint

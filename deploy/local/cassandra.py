@@ -163,6 +163,7 @@ def cassandra_yaml(node: CassandraNode, data_directory: Path) -> Mapping[str, ob
     }
     if node.initial_token:
         settings["initial_token"] = node.initial_token
+        settings["auto_bootstrap"] = False  # a new cluster holds nothing that a node would have to fetch
     if node.tls:
         settings["client_encryption_options"] = {
             "enabled": True,

@@ -8,12 +8,14 @@ from typing import TypeVar
 
 import structlog
 
+from services.persistence.recorder import EventRecorder
 from services.persistence.retention import RetainedEvents
 from services.persistence.settings import PersistenceSettings
 from services.persistence.sqlite import SqliteEventStore
 from services.persistence.store import EventStore, MemoryEventStore
+from services.persistence.stream import FailureQueue, StreamRecorder
 from services.runtime.aws import aws_client
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import FailedPreconditionError, UnavailableError
 from services.runtime.health import HealthBoard
 from services.runtime.retry import Backoff
 
@@ -43,6 +45,33 @@ async def open_stores(settings: PersistenceSettings, health: HealthBoard, stack:
         stores.events = retained
         stores.tasks.append(retained.purge_forever)
     return stores
+
+
+async def open_stream_recorder(
+    settings: PersistenceSettings, health: HealthBoard, stack: AsyncExitStack
+) -> StreamRecorder:
+    """What a Lambda function stores the records of a stream with.
+
+    Raises:
+        FailedPreconditionError: see `open_stores`; also when there is no failure queue.
+    """
+    stores = await open_stores(settings, health, stack)
+    return StreamRecorder(EventRecorder(stores.events), await failure_queue(settings))
+
+
+async def failure_queue(settings: PersistenceSettings) -> FailureQueue:
+    """The queue of the settings."""
+    from services.persistence.sqs_failures import SqsFailureQueue  # noqa: PLC0415 - botocore takes a second
+
+    if not settings.failure_queue_url:
+        raise FailedPreconditionError(
+            f"{settings.variable('failure_queue_url')} is not set: records that are no events have nowhere to go",
+            reason="ERROR_REASON_INVALID_FIELD",
+        )
+    client = await asyncio.to_thread(
+        aws_client, "sqs", region=settings.aws_region, endpoint_url=settings.aws_endpoint_url
+    )
+    return SqsFailureQueue(client, settings.failure_queue_url)
 
 
 async def _patiently(opener: Callable[[], Awaitable[T]]) -> T:

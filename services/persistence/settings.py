@@ -40,6 +40,16 @@ class PersistenceSettings(ServiceSettings):
     aws_endpoint_url: str | None = Field(
         default=None, description="Where DynamoDB and Kinesis are called instead of AWS: an emulator, a VPC endpoint."
     )
+    kinesis_stream: str = Field(
+        default="",
+        description="Stream whose events this process stores; empty reads none. A Lambda function needs none.",
+    )
+    kinesis_checkpoint_table: str = Field(
+        default="penstock-checkpoints", min_length=3, description="DynamoDB table of what has been read of the stream."
+    )
+    failure_queue_url: str = Field(
+        default="", description="SQS queue for records that are no events; needed to read a stream."
+    )
     dynamodb_table: str = Field(default="penstock-events", min_length=3, description="Table of the DynamoDB store.")
     cassandra_contact_points: tuple[str, ...] = Field(
         default=("127.0.0.1",), min_length=1, description="Nodes of the local datacentre, any of them."
@@ -75,6 +85,8 @@ class PersistenceSettings(ServiceSettings):
             yield f"{self.variable('cassandra_tls_cert')} and {self.variable('cassandra_tls_key')} belong together"
         if self.cassandra_tls_cert and not self.cassandra_tls_ca:
             yield f"{self.variable('cassandra_tls_cert')} needs {self.variable('cassandra_tls_ca')}"
+        if self.kinesis_stream and not self.failure_queue_url:
+            yield f"{self.variable('kinesis_stream')} needs {self.variable('failure_queue_url')}"
         replication = self.cassandra_replication
         if replication and self.cassandra_datacentre not in replication:
             yield (
