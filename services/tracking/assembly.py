@@ -3,15 +3,18 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from time import time
 from typing import Self
 
+from services.runtime.aws import BlockingCalls, aws_client
 from services.runtime.channel import open_channel
 from services.runtime.health import HealthBoard
 from services.runtime.http_server import HttpServer
 from services.tracking.group_commit import DurableLog, LogLimits
 from services.tracking.http import HttpIntake
 from services.tracking.intake import Intake
+from services.tracking.kinesis_sink import KinesisSink
 from services.tracking.log import SegmentLog
 from services.tracking.lookup import ProgramLookup
 from services.tracking.persistence_sink import PersistenceSink
@@ -19,7 +22,11 @@ from services.tracking.program_store import ProgramStore
 from services.tracking.redis_store import RedisProgramStore
 from services.tracking.settings import TrackingSettings
 from services.tracking.shipping import BadEventFile, CursorFile, Shipper, ShippingLimits
+from services.tracking.stream_records import RequestLimits
 from services.tracking.window import DedupWindow
+
+_KINESIS_CALLS = 4
+_KINESIS_SECONDS = 10.0
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -92,16 +99,44 @@ def _log(settings: TrackingSettings, stack: AsyncExitStack) -> DurableLog:
 
 
 def _shipper(settings: TrackingSettings, log: DurableLog, health: HealthBoard, stack: AsyncExitStack) -> Shipper:
-    channel = open_channel(
-        settings.persistence_target, tls_ca=settings.persistence_tls_ca, max_message_bytes=settings.max_message_bytes
-    )
-    stack.push_async_callback(channel.close)
     return Shipper(
         log=log.segments,
         growth=log,
-        sink=PersistenceSink(channel),
+        sink=_kinesis_sink(settings) if settings.ship_to == "kinesis" else _persistence_sink(settings, stack),
         cursor=CursorFile(settings.data_directory / "cursor.json"),
         bad_events=BadEventFile(settings.data_directory / "bad-events.jsonl", now=time),
         limits=ShippingLimits(max_events=settings.ship_batch_events),
         on_state=lambda detail: health.set("shipping", True, detail and f"events are kept in the log: {detail}"),
+    )
+
+
+def _persistence_sink(settings: TrackingSettings, stack: AsyncExitStack) -> PersistenceSink:
+    channel = open_channel(
+        settings.persistence_target, tls_ca=settings.persistence_tls_ca, max_message_bytes=settings.max_message_bytes
+    )
+    stack.push_async_callback(channel.close)
+    return PersistenceSink(channel)
+
+
+def _kinesis_sink(settings: TrackingSettings) -> KinesisSink:
+    @cache
+    def client() -> object:
+        return aws_client(
+            "kinesis",
+            region=settings.aws_region,
+            endpoint_url=settings.aws_endpoint_url,
+            read_timeout=_KINESIS_SECONDS,
+            max_attempts=1,  # the shipper tries again, and knows what is left
+            connections=_KINESIS_CALLS,
+        )
+
+    return KinesisSink(
+        stream=settings.kinesis_stream,
+        client=client,
+        calls=BlockingCalls(_KINESIS_CALLS, "kinesis"),
+        key=settings.kinesis_partition_key,
+        aggregated_keys=settings.kinesis_aggregated_keys,
+        limits=RequestLimits(
+            request_bytes=settings.kinesis_max_request_bytes, record_bytes=settings.kinesis_max_record_bytes
+        ),
     )

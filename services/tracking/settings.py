@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, FilePath, SecretStr
 
@@ -9,6 +10,7 @@ from services.runtime.settings import Port, ServiceSettings, settings_config
 from services.tracking.group_commit import AckLevel
 from services.tracking.intake import LATE_SECONDS
 from services.tracking.privacy import IpAddresses
+from services.tracking.stream_records import PartitionKey
 
 _MEBIBYTE = 1024 * 1024
 
@@ -55,13 +57,37 @@ class TrackingSettings(ServiceSettings):
     log_min_free_bytes: int = Field(
         default=256 * _MEBIBYTE, ge=0, description="Bytes left free on the file system of the log."
     )
+    ship_to: Literal["persistence", "kinesis"] = Field(
+        default="persistence", description="Where accepted events go: the persistence service, or a Kinesis stream."
+    )
     persistence_target: str = Field(
         default="127.0.0.1:50054", min_length=1, description="Address of the persistence service."
     )
     persistence_tls_ca: FilePath | None = Field(
         default=None, description="PEM authorities of its certificate; without it plain text."
     )
-    ship_batch_events: int = Field(default=1000, ge=1, le=5000, description="Events in one call to persistence.")
+    ship_batch_events: int = Field(default=1000, ge=1, le=5000, description="Events in one call.")
+    kinesis_stream: str = Field(default="", description="Name or ARN of the stream; required with SHIP_TO=kinesis.")
+    kinesis_partition_key: PartitionKey = Field(
+        default=PartitionKey.MESSAGE_ID,
+        description="What keeps the order of events: message_id (nothing), cookie_id or program_id.",
+    )
+    kinesis_aggregated_keys: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Events are aggregated (KPL format) under so many keys, several for each shard; 0: a record each.",
+    )
+    kinesis_max_record_bytes: int = Field(
+        default=_MEBIBYTE, ge=1024, le=10 * _MEBIBYTE, description="Largest record, as the stream is configured."
+    )
+    kinesis_max_request_bytes: int = Field(
+        default=5 * _MEBIBYTE, ge=1024, le=10 * _MEBIBYTE, description="Largest PutRecords request."
+    )
+    aws_region: str = Field(default="us-east-1", min_length=1, description="AWS region of Kinesis.")
+    aws_endpoint_url: str | None = Field(
+        default=None, description="URL to call instead of AWS: an emulator, a VPC endpoint."
+    )
 
     @property
     def segment_bytes(self) -> int:
@@ -73,3 +99,7 @@ class TrackingSettings(ServiceSettings):
         yield from super().conflicts()
         if not self.redis_url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             yield f"{self.variable('redis_url')} must begin with redis://, rediss:// or unix://"
+        if self.ship_to == "kinesis" and not self.kinesis_stream:
+            yield f"{self.variable('ship_to')}=kinesis needs {self.variable('kinesis_stream')}"
+        if self.kinesis_max_record_bytes > self.kinesis_max_request_bytes:
+            yield f"{self.variable('kinesis_max_record_bytes')} is above {self.variable('kinesis_max_request_bytes')}"
