@@ -12,7 +12,7 @@ ARGUMENTS ?=
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down lint types imports unit integration cassandra-cluster protos protos-check protos-release \
+.PHONY: help setup demo test up down lint types imports unit integration cassandra-cluster chaos-bridge protos protos-check protos-release \
 	bench bench-tracking bench-bridge lock clean
 
 help: ## list the targets
@@ -69,6 +69,9 @@ integration: setup ## integration tests alone: the embedded stack, real sockets
 
 cassandra-cluster: setup ## three Cassandra nodes, one killed: no acknowledged write is lost (minutes, 1.5 GB)
 	$(BIN)/pytest tests/cluster
+
+chaos-bridge: setup ## kill and stop broker, bridge and target at random under a JMS producer: 20,000 messages, 20 faults
+	$(BIN)/python -m tests.chaos_bridge $(ARGUMENTS)
 
 protos: setup $(PROTOS_PYTHON) ## check the .proto files and generate the stubs
 	$(BIN)/buf lint

@@ -168,12 +168,24 @@ class GuardedDedup:
         # A message that this process knows to be done was perhaps noted while the store was away: it is not asked
         # again.
         asked = [key for key in keys if not self._local.is_done(key)]
-        answers = await self._try(lambda: self._shared.claim(asked)) if asked else []
+        answers = await self._ask(asked) if asked else []
         if answers is None:
             return await self._local.claim(keys)
         known = dict(zip(asked, answers, strict=True))
         await self._local.done([key for key, answer in known.items() if isinstance(answer, Done)])
         return [self._merged(key, known.get(key)) for key in keys]
+
+    async def _ask(self, keys: Sequence[str]) -> Sequence[Claim] | None:
+        asked = 0
+
+        async def claim() -> Sequence[Claim]:
+            nonlocal asked
+            asked += 1
+            return await self._shared.claim(keys)
+
+        answers = await self._try(claim)
+        # The question that got no answer may have been counted as an attempt.
+        return [_counted_once(answer) for answer in answers] if answers and asked > 1 else answers
 
     def _merged(self, key: str, answer: Claim | None) -> Claim:
         if isinstance(answer, Claimed):
@@ -198,11 +210,15 @@ class GuardedDedup:
         await self._try(lambda: self._shared.forget(keys))
 
     async def _try(self, operation: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer of the shared store; None while it is away."""
+        """The answer of the shared store; None while it is away.
+
+        It is asked twice before it counts as away: when this process stood still for a while (SIGSTOP, a paused virtual
+        machine), every question that was open then looks unanswered.
+        """
         if self._now() < self._away_until:
             return None
         try:
-            result = await operation()
+            result = await (self._twice(operation) if self.available else operation())
         except DedupUnavailableError as error:
             self._away_until = self._now() + self._pause
             self.available = False
@@ -212,3 +228,13 @@ class GuardedDedup:
             self.available = True
             self._report("")
         return result
+
+    async def _twice(self, operation: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await operation()
+        except DedupUnavailableError:
+            return await operation()
+
+
+def _counted_once(claim: Claim) -> Claim:
+    return replace(claim, attempt=max(claim.attempt - 1, 1)) if isinstance(claim, Claimed) else claim

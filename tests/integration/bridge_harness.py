@@ -280,6 +280,11 @@ class BridgeProcess:
                 return None
         return next((stats for stats in response.routes if stats.route == route), None)
 
+    def send_signal(self, number: int) -> None:
+        """Sends a signal, when it runs."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(number)
+
     async def kill(self) -> None:
         """Kill -9."""
         await self.end(signal.SIGKILL)

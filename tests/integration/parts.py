@@ -27,6 +27,13 @@ class RunningPart:
         self._supervisor.kill(self.spec.name, signal.SIGKILL)
         await self._supervisor.stop_one(self.spec.name)
 
+    def pause(self) -> None:
+        """Stop it where it stands, by SIGSTOP, until `resume`."""
+        self._supervisor.kill(self.spec.name, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._supervisor.kill(self.spec.name, signal.SIGCONT)
+
     async def stop(self) -> None:
         """End it in its own way (SIGTERM); it stays down until `start`."""
         await self._supervisor.stop_one(self.spec.name)

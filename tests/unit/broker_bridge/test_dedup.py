@@ -81,7 +81,7 @@ async def test_an_absent_store_is_reported_once_and_left_alone_for_a_while() -> 
     store.away = True
     await guarded.claim(["a"])
     await guarded.done(["a"])
-    assert (reports, store.calls, guarded.available) == (["no answer"], 1, False)
+    assert (reports, store.calls, guarded.available) == (["no answer"], 2, False)
     store.away = False
     clock.seconds += 5
     await guarded.renew(["a"])
@@ -116,6 +116,38 @@ async def test_a_message_another_bridge_works_on_is_busy() -> None:
     store = FailingStore()
     store.busy = {"a"}
     assert list(await GuardedDedup(store, report=lambda _why: None).claim(["a"])) == [Busy(seconds=3.0)]
+
+
+class UnheardStore(FailingStore):
+    """Does what it is asked, but the first answer is not heard: the bridge stood still for too long."""
+
+    unheard = True
+
+    async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
+        answers = await super().claim(keys)
+        self._lose()
+        return answers
+
+    async def done(self, keys: Sequence[str]) -> None:
+        self._lose()
+        await super().done(keys)
+
+    def _lose(self) -> None:
+        if self.unheard:
+            self.unheard = False
+            raise DedupUnavailableError("too late")
+
+
+async def test_one_answer_that_came_too_late_does_not_count_as_a_store_that_is_away() -> None:
+    """It is asked again at once, and the unheard question is no attempt."""
+    store = UnheardStore()
+    reports: list[str] = []
+    guarded = GuardedDedup(store, report=reports.append)
+    assert list(await guarded.claim(["a"])) == [Claimed(attempt=1)]
+    store.unheard = True
+    await guarded.done(["a"])
+    assert store.is_done("a")
+    assert (reports, guarded.available) == ([], True)
 
 
 async def test_an_idle_bridge_notices_that_the_store_is_back() -> None:
