@@ -118,6 +118,11 @@ class SecretBox:
         return Sealed(_header(await self._wrapper.wrap(plain, name, key_id)) + parts.value)
 
 
+def key_id_in(envelope: bytes) -> bytes:
+    """Id of the key that wraps the data key of an envelope; raises ValueError or IndexError for what is none."""
+    return _parts(envelope, "", 0).key_id
+
+
 def encrypt(key: AESGCM, plaintext: bytes, context: bytes) -> bytes:
     """A random nonce and the ciphertext."""
     nonce = os.urandom(NONCE_BYTES)

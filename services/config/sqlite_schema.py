@@ -169,4 +169,11 @@ def _faults(connection: sqlite3.Connection) -> list[str]:
     return [] if newest == (last or 0) else [f"the newest revision is {newest}, the last event has {last}"]
 
 
-SCHEMA = Schema(application_id=0x50454E43, version=2, tables=_TABLES, faults=_faults, upgrades={1: _FROM_VERSION_1})
+SCHEMA = Schema(
+    application_id=0x50454E43,
+    version=2,
+    tables=_TABLES,
+    faults=_faults,
+    upgrades={1: _FROM_VERSION_1},
+    restore="penstock config restore BACKUP",
+)

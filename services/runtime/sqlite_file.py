@@ -16,7 +16,7 @@ class Schema:
     """What files of a kind hold: `application_id` tells them from all others, `tables` are statements for a new one.
 
     `faults` names what is wrong with the rows of an existing one; an sqlite3.Error it raises counts as such too.
-    `upgrades` are statements that make the next version of an older one.
+    `upgrades` are statements that make the next version of an older one; `restore` is the command that restores one.
     """
 
     application_id: int
@@ -24,6 +24,7 @@ class Schema:
     tables: str
     faults: Callable[[sqlite3.Connection], Sequence[str]]
     upgrades: Mapping[int, str] = field(default_factory=dict)
+    restore: str = ""
 
 
 class SqliteFile:
@@ -38,13 +39,13 @@ class SqliteFile:
 
     def __init__(self, path: Path, schema: Schema, *, setting: str) -> None:
         self.path = path
-        self._lock = _locked(path, setting)
+        self._lock = locked(path, setting)
         try:
             with closing(self.connect()) as connection:
                 _prepare(connection, path, schema, setting)
         except sqlite3.Error as error:
             self._lock.close()
-            raise _unusable(path, _explained(error)) from error
+            raise _unusable(path, _explained(error, schema.restore)) from error
         except BaseException:
             self._lock.close()
             raise
@@ -65,8 +66,12 @@ class SqliteFile:
         self._lock.close()
 
 
-def _locked(path: Path, setting: str) -> IO[str]:
-    """The kernel drops the lock with its process, however that ends."""
+def locked(path: Path, setting: str) -> IO[str]:
+    """The lock of a file, until it is closed; the kernel drops it with its process, however that ends.
+
+    Raises:
+        FailedPreconditionError: another process has it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock").open("a")
@@ -97,22 +102,22 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema, setting
         raise _unusable(path, f"has schema version {version}, this release reads {schema.version}: use the right one")
     connection.execute("PRAGMA journal_mode = WAL")
     if faults := schema.faults(connection):
-        raise _unusable(path, _damaged("; ".join(faults)))
+        raise _unusable(path, _damaged("; ".join(faults), schema.restore))
     for older in range(version, schema.version):
         connection.executescript(
             f"BEGIN IMMEDIATE; {schema.upgrades[older]}; PRAGMA user_version = {older + 1}; COMMIT;"
         )
 
 
-def _explained(error: sqlite3.Error) -> str:
+def _explained(error: sqlite3.Error, restore: str) -> str:
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _damaged(str(error))
+        return _damaged(str(error), restore)
     return f"cannot be opened: {error} ({getattr(error, 'sqlite_errorname', 'SQLite')})"
 
 
-def _damaged(fault: str) -> str:
+def _damaged(fault: str, restore: str) -> str:
     return (
-        f"is damaged ({fault}): restore it from a backup, "
+        f"is damaged ({fault}): restore it from a backup{f' ({restore})' if restore else ''}, "
         "or move it and its -wal and -shm away to start with an empty one"
     )
 

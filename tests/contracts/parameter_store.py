@@ -2,10 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from services.config.parameter import KEPT_VERSIONS, Deletion, Parameter, ParameterEvent, ParameterType, Sealed
+from services.config.parameter import (
+    KEPT_VERSIONS,
+    Deletion,
+    Notice,
+    Parameter,
+    ParameterEvent,
+    ParameterType,
+    Sealed,
+    Tier,
+)
 from services.config.path import Selector
 from services.config.store import Decide, ParameterStore
 from services.runtime.errors import (
@@ -19,7 +29,14 @@ from services.runtime.errors import (
 KEPT_REVISIONS = 100
 
 
-def writing(name: str, value: str | Sealed = "v", *, expires_at: float | None = None) -> Decide:
+def writing(
+    name: str,
+    value: str | Sealed = "v",
+    *,
+    expires_at: float | None = None,
+    policies: str = "",
+    tier: Tier = Tier.STANDARD,
+) -> Decide:
     """A decision that writes `value` as the next version, with every field of its own."""
 
     def decide(current: Parameter | None, revision: int) -> Parameter:
@@ -35,15 +52,27 @@ def writing(name: str, value: str | Sealed = "v", *, expires_at: float | None = 
             data_type="text",
             expires_at=expires_at,
             tags={"team": "lab"},
+            json_schema="{}",
+            tier=tier,
+            policies=policies,
+            key_id="alias/mine",
+            modified_by="alice",
         )
 
     return decide
 
 
 async def put(
-    store: ParameterStore, name: str, value: str | Sealed = "v", *, expires_at: float | None = None
+    store: ParameterStore,
+    name: str,
+    value: str | Sealed = "v",
+    *,
+    expires_at: float | None = None,
+    policies: str = "",
+    tier: Tier = Tier.STANDARD,
 ) -> Parameter:
-    return await store.put(name, writing(name, value, expires_at=expires_at))
+    decide = writing(name, value, expires_at=expires_at, policies=policies, tier=tier)
+    return await store.put(name, decide)
 
 
 async def current(store: ParameterStore, name: str) -> Parameter | None:
@@ -231,6 +260,86 @@ class ParameterStoreContract:
         """There is no next expiry."""
         await put(store, "/a")
         assert await store.next_due() is None
+
+    async def test_labels_are_taken_away(self, store: ParameterStore) -> None:
+        """Those the version carries; the others are not answered."""
+        for _ in range(2):
+            await put(store, "/a")
+        await store.label("/a", ["stable", "beta"], version=1)
+        assert list(await store.unlabel("/a", ["beta", "other"], version=1)) == ["beta"]
+        assert list(await store.unlabel("/a", ["stable"], version=2)) == []
+        assert [one.labels for one in await store.versions("/a", limit=9)] == [(), ("stable",)]
+        with pytest.raises(NotFoundError):
+            await store.unlabel("/a", ["stable"], version=3)
+
+    async def test_tags_change_without_a_new_version(self, store: ParameterStore) -> None:
+        """The next version has them too; what the decision raises is raised."""
+        await put(store, "/a")
+        revision = store.revision
+
+        def refuse(_current: Parameter) -> dict[str, str]:
+            raise AbortedError("no", reason="ERROR_REASON_VERSION_CONFLICT")
+
+        assert await store.retag("/a", lambda current: {**current.tags, "new": "ö"}) == {"team": "lab", "new": "ö"}
+        with pytest.raises(AbortedError):
+            await store.retag("/a", refuse)
+        with pytest.raises(NotFoundError):
+            await store.retag("/b", lambda _current: {})
+        found = await current(store, "/a")
+        assert found is not None
+        assert (found.tags, found.version, store.revision) == ({"team": "lab", "new": "ö"}, 1, revision)
+
+    async def test_parameters_are_counted_by_tier(self, store: ParameterStore) -> None:
+        """As they are now."""
+        await put(store, "/a")
+        await put(store, "/b")
+        await put(store, "/b", tier=Tier.ADVANCED)
+        await put(store, "/c")
+        await store.delete("/c")
+        assert (await store.count(Tier.STANDARD), await store.count(Tier.ADVANCED)) == (1, 1)
+
+    async def test_notices_are_given_once_and_in_order(self, store: ParameterStore) -> None:
+        """Before an expiry and after a time without change; each is a revision that watchers read."""
+        policies = (
+            '[{"Type":"ExpirationNotification","Version":"1.0","Attributes":{"Before":"1","Unit":"Hours"}},'
+            '{"Type":"NoChangeNotification","Version":"1.0","Attributes":{"After":"1","Unit":"Hours"}}]'
+        )
+        await put(store, "/a", expires_at=10_000.0, policies=policies)
+        assert await store.next_due() == 3601.5
+        assert await store.act_on_due(3601.0) == 0
+        assert await store.act_on_due(3601.5) == 1
+        assert await store.next_due() == 6400.0
+        assert await store.act_on_due(7000.0) == 1
+        assert await store.act_on_due(7001.0) == 0
+        assert await store.next_due() == 10_000.0
+        await put(store, "/a", expires_at=10_000.0, policies=policies)
+        assert await store.act_on_due(20_000.0) == 3
+        page = await store.events("/a", after=1, limit=9)
+        told = [(type(event), getattr(event, "policy_type", ""), event.revision) for event in page.events]
+        assert told == [
+            (Notice, "NoChangeNotification", 2),
+            (Notice, "ExpirationNotification", 3),
+            (Parameter, "", 4),
+            (Notice, "NoChangeNotification", 5),
+            (Notice, "ExpirationNotification", 6),
+            (Deletion, "", 7),
+        ]
+
+    async def test_envelopes_are_replaced_in_place(self, store: ParameterStore) -> None:
+        """Of every version; one that has changed meanwhile stays, revisions do not move."""
+        for envelope in (b"one", b"two"):
+            await put(store, "/a", Sealed(envelope))
+        await put(store, "/plain")
+        found = list(await store.envelopes(after=0, limit=9))
+        assert [(one.name, one.version, one.key_id, one.sealed.envelope) for one in found] == [
+            ("/a", 1, "alias/mine", b"one"),
+            ("/a", 2, "alias/mine", b"two"),
+        ]
+        assert [one.version for one in await store.envelopes(after=found[0].revision, limit=9)] == [2]
+        stale = replace(found[1], sealed=Sealed(b"other"), replacement=Sealed(b"wrong"))
+        assert await store.replace_envelopes([replace(found[0], replacement=Sealed(b"new")), stale]) == 1
+        assert [one.value for one in await store.versions("/a", limit=9)] == [Sealed(b"two"), Sealed(b"new")]
+        assert store.revision == 3
 
     async def test_events_of_a_path_follow_a_revision(self, store: ParameterStore) -> None:
         """The name itself and what is below it, in the order of revisions, up to the store's newest."""

@@ -1,0 +1,125 @@
+"""The audit log tells when anything of it was changed, and survives what may happen to its process."""
+
+import asyncio
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.config.assembly import note_unaudited
+from services.config.audit import GENESIS, AuditLog, AuditLogError, AuditRecord, records_of, verify
+from services.config.store import MemoryStore
+from services.runtime.errors import ResourceExhaustedError
+from tests.contracts.parameter_store import put
+
+
+def record(number: int) -> AuditRecord:
+    return AuditRecord(principal="alice", action="write", name=f"/n/{number}", version=1, revision=number)
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """A log of ten records, written by two processes after each other."""
+    path = tmp_path / "audit.log"
+    for numbers in (range(1, 6), range(6, 11)):
+        async with AuditLog(path, now=lambda: 1.5) as log:
+            await asyncio.gather(*(log.add(record(number)) for number in numbers))
+    return path
+
+
+def test_a_log_that_nobody_touched_is_intact(path: Path) -> None:
+    """Over a restart, with records that were added at the same time; only the owner can read it."""
+    verdict = verify(path)
+    assert (verdict.records, verdict.fault) == (10, "")
+    assert [one["name"] for one in records_of(path)] == [f"/n/{number}" for number in range(1, 11)]
+    assert verdict.head == list(records_of(path))[-1]["hash"] != GENESIS
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def change(path: Path, edit: Callable[[list[bytes]], list[bytes]]) -> None:
+    path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
+
+
+def changed(line: bytes, **fields: object) -> bytes:
+    return json.dumps({**json.loads(line), **fields}, ensure_ascii=False).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda lines: [*lines[:4], changed(lines[4], principal="mallory"), *lines[5:]],
+        lambda lines: [*lines[:4], changed(lines[4], result="refused"), *lines[5:]],
+        lambda lines: [*lines[:4], *lines[5:]],
+        lambda lines: [*lines[:4], lines[5], lines[4], *lines[6:]],
+        lambda lines: [*lines[:5], lines[4], *lines[5:]],
+        lambda lines: lines[1:],
+        lambda lines: [*lines[:9], lines[9][:-20] + b"\n"],
+        lambda lines: [*lines[:4], changed(lines[4], added="x"), *lines[5:]],
+    ],
+    ids=["who", "what", "removed", "moved", "repeated", "begun later", "cut line", "a field more"],
+)
+def test_whatever_was_changed_shows(path: Path, edit: Callable[[list[bytes]], list[bytes]]) -> None:
+    """And where."""
+    change(path, edit)
+    verdict = verify(path)
+    assert verdict.fault.startswith("line ")
+    assert verdict.records < 10
+
+
+async def test_a_torn_last_line_is_dropped_at_the_next_start(path: Path) -> None:
+    """It was confirmed to nobody; the chain goes on before it."""
+    change(path, lambda lines: [*lines, b'{"seq": 11, "at"'])
+    async with AuditLog(path) as log:
+        assert log.last_revision == 10
+        await log.add(record(11))
+    assert (verify(path).records, verify(path).fault) == (11, "")
+
+
+async def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
+    """Nothing is appended to it."""
+    path = tmp_path / "audit.log"
+    path.write_text("something else\n")
+    with pytest.raises(AuditLogError, match="line 1 is no audit record"):
+        await AuditLog(path).__aenter__()
+    assert path.read_text() == "something else\n"
+
+
+async def test_a_full_disk_refuses_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written is written first when there is room; the chain has no gap."""
+    path = tmp_path / "audit.log"
+    write = os.write
+    async with AuditLog(path) as log:
+        await log.add(record(1))
+
+        def half(descriptor: int, data: bytes) -> int:
+            if len(data) < 40:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(descriptor, data[: len(data) // 2])
+
+        monkeypatch.setattr(os, "write", half)
+        with pytest.raises(ResourceExhaustedError, match="nothing is done unaudited"):
+            await log.add(record(2))
+        with pytest.raises(ResourceExhaustedError):
+            await log.ready()
+        monkeypatch.undo()
+        await log.ready()
+        await log.add(record(3))
+    assert [one["revision"] for one in records_of(path)] == [1, 2, 3]
+    assert verify(path).fault == ""
+
+
+async def test_changes_of_a_killed_process_are_audited_at_the_start(tmp_path: Path) -> None:
+    """Their author lies with the version; a new log begins at the revision the store has."""
+    store = MemoryStore()
+    await put(store, "/before")
+    async with AuditLog(tmp_path / "audit.log") as log:
+        await note_unaudited(store, log)
+        await put(store, "/a")
+        await store.delete("/a")
+        await note_unaudited(store, log)
+        await note_unaudited(store, log)
+    shown = [(one["action"], one["name"], one["principal"], one["revision"]) for one in records_of(log.path)]
+    assert shown == [("begin", "/", "", 1), ("write", "/a", "alice", 2), ("delete", "/a", "", 3)]
