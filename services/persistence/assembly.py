@@ -13,10 +13,11 @@ from services.persistence.retention import RetainedEvents
 from services.persistence.settings import PersistenceSettings
 from services.persistence.sqlite import SqliteEventStore
 from services.persistence.store import EventStore, MemoryEventStore
-from services.persistence.stream import FailureQueue, StreamRecorder
+from services.persistence.stream import StreamRecorder
 from services.runtime.aws import aws_client
 from services.runtime.errors import FailedPreconditionError, UnavailableError
 from services.runtime.health import HealthBoard
+from services.runtime.kinesis_event import FailureQueue
 from services.runtime.retry import Backoff
 
 Hook = Callable[[], Awaitable[None]]
@@ -61,7 +62,7 @@ async def open_stream_recorder(
 
 async def failure_queue(settings: PersistenceSettings) -> FailureQueue:
     """The queue of the settings."""
-    from services.persistence.sqs_failures import SqsFailureQueue  # noqa: PLC0415 - botocore takes a second
+    from services.runtime.sqs_failures import SqsFailureQueue  # noqa: PLC0415 - botocore takes a second
 
     if not settings.failure_queue_url:
         raise FailedPreconditionError(

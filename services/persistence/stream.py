@@ -7,7 +7,6 @@ time of a delivery, so a record that is delivered again finds its rows.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -16,52 +15,12 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.persistence.recorder import EventRecorder
 from services.runtime.errors import InvalidArgumentError, RetryableError
+from services.runtime.kinesis_event import FailedRecord, FailureQueue, StreamRecord
 
 # The Kinesis Producer Library, aggregation-format.md.
 _MAGIC = b"\xf3\x89\x9a\xc2"
 _DIGEST_BYTES = 16
 _EVENTS_PER_PUT = 500
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StreamRecord:
-    """A Kinesis record: `sequence_number` has up to 129 decimal digits, `arrived_at` is in microseconds since 1970."""
-
-    shard_id: str
-    sequence_number: str
-    arrived_at: int
-    data: bytes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedRecord:
-    """Bytes that will never be an event, and why; of an aggregated record the part that is at fault."""
-
-    record: StreamRecord
-    data: bytes
-    reason: str
-
-
-class FailureQueue(Protocol):
-    """Where failed records wait for people."""
-
-    async def add(self, failures: Sequence[FailedRecord]) -> None:
-        """Keep them.
-
-        Raises:
-            RetryableError: not now; some may have been kept.
-        """
-        ...
-
-
-class MemoryFailureQueue:
-    """Failed records in memory: lost when the process ends."""
-
-    def __init__(self) -> None:
-        self.failures: list[FailedRecord] = []
-
-    async def add(self, failures: Sequence[FailedRecord]) -> None:
-        self.failures += failures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

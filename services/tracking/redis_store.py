@@ -4,13 +4,20 @@
     <prefix>:programs           sorted set of all ids, every score 0, so that its order is that of the bytes
     <prefix>:programs:changed   channel; the payload is the id that was put or deleted
 
-A write and its announcement are one MULTI transaction: neither is ever without the other.
+For readers of the reference architecture, where it is asked for:
+
+    <id>                        hash of clean values: programId, programName, checksum, customerId, customerName, valid
+    <legacy channel>            the same as a JSON object
+
+A write and its announcements are one MULTI transaction: none is ever without the others.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
+import orjson
 from google.protobuf.message import DecodeError
 from penstock.tracking.v1 import program_pb2
 from redis.asyncio import Redis
@@ -20,8 +27,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, WatchError
 
-from services.runtime.errors import InternalError, InvalidArgumentError, UnavailableError
+from services.runtime.errors import InternalError, InvalidArgumentError, UnavailableError, invalid_field
 from services.runtime.retry import Backoff
+from services.tracking.core_data import legacy_fields
 from services.tracking.program import Program
 from services.tracking.program_store import ProgramWatcher
 
@@ -38,6 +46,7 @@ class RedisProgramStore:
         timeout: seconds granted to connect and to each command; then the server counts as away.
         heartbeat: seconds of silence on the subscription after which the server has to prove that it is there.
         backoff: between attempts to subscribe again.
+        legacy_channel: where a put is told as the reference architecture does, its hash written too; empty: neither.
     """
 
     def __init__(
@@ -48,7 +57,9 @@ class RedisProgramStore:
         timeout: float = 0.5,
         heartbeat: float = 1.0,
         backoff: Backoff | None = None,
+        legacy_channel: str = "",
     ) -> None:
+        self._legacy_channel = legacy_channel
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=timeout,
@@ -56,6 +67,7 @@ class RedisProgramStore:
             # Once more on a new connection: one that was idle may have been closed by the server.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
+        self._own_keys = f"{prefix}:"
         self._program_key = f"{prefix}:program:"
         self._index_key = f"{prefix}:programs"
         self._channel = f"{prefix}:programs:changed"
@@ -76,6 +88,8 @@ class RedisProgramStore:
         }
 
     async def put(self, program: Program) -> Program:
+        if self._legacy_channel and program.program_id.startswith(self._own_keys):
+            raise invalid_field("program.program_id", f"begins with {self._own_keys!r}, as the keys of this store do")
         key = self._program_key + program.program_id
         for _attempt in range(_WRITE_ATTEMPTS):
             with _reachable(), suppress(WatchError):
@@ -146,6 +160,12 @@ class RedisProgramStore:
         transaction.set(self._program_key + program.program_id, program.to_proto().SerializeToString())
         transaction.zadd(self._index_key, {program.program_id: 0})
         transaction.publish(self._channel, program.program_id)
+        if self._legacy_channel:
+            fields = legacy_fields(program)
+            # Redis has texts alone; of these only a boolean is not one as it stands.
+            texts: dict[Any, Any] = {**fields, "valid": str(program.enabled).lower()}
+            transaction.hset(program.program_id, mapping=texts)
+            transaction.publish(self._legacy_channel, orjson.dumps(fields))
         await transaction.execute()
 
 

@@ -10,8 +10,9 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 from services.persistence.record import EventRecord
 from services.persistence.recorder import EventRecorder
 from services.persistence.store import MemoryEventStore, PutOutcome
-from services.persistence.stream import FailedRecord, MemoryFailureQueue, StreamRecord, StreamRecorder, user_records
+from services.persistence.stream import StreamRecorder, user_records
 from services.runtime.errors import UnavailableError
+from services.runtime.kinesis_event import FailedRecord, MemoryFailureQueue, StreamRecord
 
 POISON = b"Hello, this is a test."
 

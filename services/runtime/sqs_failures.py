@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
-from services.persistence.stream import FailedRecord
 from services.runtime.aws import BlockingCalls
 from services.runtime.errors import UnavailableError
+from services.runtime.kinesis_event import FailedRecord
 
 _MAX_REASON_CHARACTERS = 1000
 # A message has at most 256 KiB (API_SendMessage; more where a queue was changed): base64 makes 4 of 3.
