@@ -115,7 +115,7 @@ async def _by_jms(session: Session, clicks: Clicks) -> Sequence[Expectation]:
         "clicks",
         route_pb2.Route(
             source=f"queue://{QUEUE}",
-            targets=[target_pb2.Target(grpc=target_pb2.GrpcTarget(address=session.ports.address("tracking")))],
+            targets=[target_pb2.Target(grpc=target_pb2.GrpcTarget(address=session.inside.address("tracking")))],
         ),
     )
     settled = (await session.settled("clicks", 0)).settled

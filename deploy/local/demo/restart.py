@@ -26,7 +26,7 @@ async def tell(session: Session, kill: Callable[[str], Awaitable[None]], message
         "bulk",
         route_pb2.Route(
             source=f"queue://{QUEUE}",
-            targets=[target_pb2.Target(grpc=target_pb2.GrpcTarget(address=session.ports.address("persistence")))],
+            targets=[target_pb2.Target(grpc=target_pb2.GrpcTarget(address=session.inside.address("persistence")))],
             batch=route_pb2.BatchSettings(max_messages=20),
             prefetch=100,
             retry=route_pb2.RetrySettings(max_attempts=100),

@@ -41,9 +41,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """Clients of every API of the stack. boto3 clients and `jms` block: call them through `asyncio.to_thread`."""
+    """Clients of every API of the stack. boto3 clients and `jms` block: call them through `asyncio.to_thread`.
+
+    `ports` is where this process reaches the stack, `inside` where the stack's processes reach each other.
+    """
 
     ports: Addresses
+    inside: Addresses
     config: "ConfigServiceAsyncStub"
     filtering: "FilteringServiceAsyncStub"
     tracking: "TrackingServiceAsyncStub"
@@ -118,8 +122,8 @@ async def eventually(
 
 
 @asynccontextmanager
-async def open_session(ports: Addresses, jms: JmsClient) -> AsyncIterator[Session]:
-    """Clients of the stack that listens on `ports`."""
+async def open_session(ports: Addresses, jms: JmsClient, *, inside: Addresses | None = None) -> AsyncIterator[Session]:
+    """Clients of the stack that listens on `ports`; its processes reach each other there too, or at `inside`."""
     import boto3  # noqa: PLC0415 - slow to import, and only a running story needs it
     from botocore.config import Config  # noqa: PLC0415
 
@@ -129,6 +133,7 @@ async def open_session(ports: Addresses, jms: JmsClient) -> AsyncIterator[Sessio
     try:
         yield Session(
             ports=ports,
+            inside=inside or ports,
             config=ConfigServiceStub(channels["config"]),
             filtering=FilteringServiceStub(channels["filtering"]),
             tracking=TrackingServiceStub(channels["tracking"]),

@@ -1,0 +1,64 @@
+"""The compose stack, once for all tests of this folder; without a Docker engine they are skipped with the reason."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from deploy.local.demo.session import Session, open_session
+from deploy.local.jms import JmsClient, find_jms_client
+from deploy.local.ports import ContainerAddresses
+from tests.containers.compose import CommandError, ComposeStack, docker
+
+
+def missing_docker() -> str:
+    """Why no test of this folder can run; empty when they can."""
+    try:
+        docker("version", "--format", "{{.Server.Version}}", seconds=20)
+        docker("compose", "version", seconds=20)
+        docker("image", "inspect", os.environ.get("PENSTOCK_IMAGE", "penstock/services:dev"), seconds=20)
+    except (CommandError, OSError) as error:
+        return f"no Docker engine with the images: {str(error).strip().splitlines()[-1]}; `make airgap` brings them"
+    return ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engine() -> None:
+    if reason := missing_docker():
+        if os.environ.get("REQUIRE_DOCKER") == "1":
+            pytest.fail(f"REQUIRE_DOCKER=1: {reason}")
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def compose(_engine: None) -> Iterator[ComposeStack]:
+    """Everything of `docker compose up`, healthy, with volumes of its own; gone at the end."""
+    stack = ComposeStack(f"penstock-test-{os.getpid()}")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="session")
+def jms(compose: ComposeStack) -> JmsClient:
+    """A JMS producer on this machine."""
+    return find_jms_client(f"tcp://{compose.ports.address('openwire')}")
+
+
+@pytest.fixture(scope="session")
+async def session(compose: ComposeStack, jms: JmsClient) -> AsyncIterator[Session]:
+    """Clients of every API, from outside the network."""
+    async with open_session(compose.ports, jms, inside=ContainerAddresses()) as clients:
+        yield clients
+
+
+@pytest.fixture(autouse=True)
+async def _well_before_and_after(compose: ComposeStack) -> AsyncIterator[None]:
+    """A test begins on a stack that is well, and must leave one."""
+    services = ("config", "filtering", "tracking", "persistence", "bridge")
+    await asyncio.to_thread(compose.wait_well, *services)
+    yield
+    await asyncio.to_thread(compose.wait_well, *services)
