@@ -16,6 +16,7 @@ from deploy.local.ports import free_port_numbers, free_ports
 from deploy.local.stack import EmbeddedStack
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import valkey_part
+from tests.integration import container_parts
 from tests.integration.parts import RunningPart
 from tests.integration.target_places import (  # noqa: F401 - fixtures of the places that targets deliver to
     aws_login,
@@ -30,15 +31,22 @@ from tests.integration.target_places import (  # noqa: F401 - fixtures of the pl
     sqs_queue,
 )
 
+CONTAINERS = ("activemq", "valkey", "aws-emulator")
+
 
 @asynccontextmanager
 async def running(describe: Callable[[Path], PartSpec], directory: Path) -> AsyncIterator[RunningPart]:
     """Run what `describe(data_directory)` describes until the end of the block."""
     spec = describe(directory / "data")
+    is_container = container_parts.wanted() and spec.name in CONTAINERS
+    spec = container_parts.in_container(spec) if is_container else spec
     async with Supervisor(working_directory=directory, log_directory=directory / "logs") as supervisor:
         supervisor.add(spec)
         await supervisor.start()
-        yield RunningPart(spec, supervisor)
+        part = container_parts.ContainerPart(spec, supervisor) if is_container else RunningPart(spec, supervisor)
+        yield part
+    if isinstance(part, container_parts.ContainerPart):
+        await part.remove_data()
 
 
 def describe_activemq(data_directory: Path) -> PartSpec:
