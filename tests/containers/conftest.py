@@ -56,8 +56,12 @@ async def session(compose: ComposeStack, jms: JmsClient) -> AsyncIterator[Sessio
 
 
 @pytest.fixture(autouse=True)
-async def _well_before_and_after(compose: ComposeStack) -> AsyncIterator[None]:
-    """A test begins on a stack that is well, and must leave one."""
+async def _well_before_and_after(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """A test of the stack begins on one that is well, and must leave one."""
+    if "compose" not in request.fixturenames:
+        yield
+        return
+    compose: ComposeStack = request.getfixturevalue("compose")
     services = ("config", "filtering", "tracking", "persistence", "bridge")
     await asyncio.to_thread(compose.wait_well, *services)
     yield

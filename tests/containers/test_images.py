@@ -1,0 +1,65 @@
+"""What the images are: small, without root, without a compiler, on a read-only file system, with a health check."""
+
+import json
+import subprocess
+from uuid import uuid4
+
+import pytest
+
+from tests.containers.compose import CommandError, docker, eventually
+
+SERVICES = "penstock/services:dev"
+TOOLS = "penstock/tools:dev"
+LAMBDA = "penstock/lambda:dev"
+COMPILERS = ("gcc", "cc", "g++", "c++", "clang", "make", "ld")
+
+
+@pytest.mark.parametrize("image", [SERVICES, TOOLS, LAMBDA])
+def test_an_image_runs_without_root_and_holds_no_compiler(image: str) -> None:
+    """The user is a number, which Kubernetes can check; no pip and no uv are left beside the packages either."""
+    configuration = json.loads(docker("image", "inspect", image))[0]["Config"]
+    assert configuration["User"] == "10001:10001"
+    assert configuration["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    script = f"for tool in {' '.join(COMPILERS)} uv; do command -v $tool; done; ls /venv/bin/pip /uv 2>/dev/null; true"
+    assert docker("run", "--rm", "--entrypoint", "sh", image, "-c", script) == ""
+
+
+@pytest.mark.parametrize(
+    "module", ["services.config", "services.filtering", "services.tracking", "services.persistence", "broker_bridge"]
+)
+def test_every_process_is_in_the_image_and_checks_its_settings(module: str) -> None:
+    """`--check` on a read-only file system, with no capability and no network."""
+    locked = ("--read-only", "--cap-drop", "ALL", "--network", "none", "--security-opt", "no-new-privileges")
+    docker("run", "--rm", *locked, SERVICES, module, "--check")
+
+
+def test_the_health_check_tells_a_process_that_serves_from_one_that_does_not() -> None:
+    """By grpc.health.v1: config serves; the bridge, without a broker, is alive and does not."""
+    name = f"penstock-test-health-{uuid4().hex[:8]}"
+    locked = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")
+    quick = ("--health-interval", "1s", "--health-retries", "1", "--health-start-period", "0s")
+    data = ("--mount", "type=volume,dst=/data", "--env", "PENSTOCK_CONFIG_DATABASE=/data/p.sqlite3")
+    key = ("--env", "PENSTOCK_CONFIG_KEY_FILE=/data/secret.key")
+    try:
+        docker("run", "--detach", "--name", name, *locked, *quick, *data, *key, SERVICES, "services.config")
+        eventually(lambda: health(name) == "healthy", f"{name} to be healthy")
+        docker("run", "--detach", "--name", f"{name}-bridge", *locked, *quick, SERVICES, "broker_bridge")
+        eventually(lambda: health(f"{name}-bridge") == "unhealthy", "the bridge to be unhealthy")
+        log = json.loads(docker("inspect", f"{name}-bridge"))[0]["State"]["Health"]["Log"]
+        assert any("NOT_SERVING" in entry["Output"] for entry in log), log
+    finally:
+        for container in (name, f"{name}-bridge"):
+            subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True, check=False)
+
+
+def health(container: str) -> str:
+    return str(json.loads(docker("inspect", container))[0]["State"]["Health"]["Status"])
+
+
+def test_a_missing_image_is_one_clear_line_where_nothing_may_be_pulled() -> None:
+    """PULL_POLICY=never of the offline variables."""
+    environment = {"VALKEY_IMAGE": "penstock-standin/no-such:dev", "COMPOSE_PROJECT_NAME": "penstock-test-missing"}
+    offline = ("compose", "--env-file", "deploy/airgap/offline.env")
+    with pytest.raises(CommandError, match="penstock-standin/no-such:dev"):
+        docker(*offline, "up", "--detach", "--no-deps", "valkey", environment=environment)
+    docker(*offline, "down", environment=environment)
