@@ -54,6 +54,7 @@ class Parts:
     targets: Targets
     answers: Answers
     dedup: Callable[[str], Dedup]
+    dedup_ended: Callable[[str], None]
     clock: Clock
     drain_seconds: float
 
@@ -156,6 +157,7 @@ class _Runner:
                 task.cancel()
             results = await asyncio.gather(*working, return_exceptions=True)
             self._lanes = []
+            self._parts.dedup_ended(self.state.name)
         for result in results:
             if isinstance(result, Exception):
                 raise result

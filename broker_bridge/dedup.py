@@ -140,6 +140,30 @@ def _trim(records: OrderedDict[str, T], capacity: int) -> None:
         records.popitem(last=False)
 
 
+class DedupHealth:
+    """What the routes of a bridge tell of the dedup store, in one sentence: empty when no route misses it.
+
+    A route that ends is forgotten: nobody would ever tell that it found the store again.
+    """
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._away: dict[str, str] = {}
+
+    def told(self, route: str, why: str) -> None:
+        """`route` misses the store, and why; empty when it has found it again."""
+        if why:
+            self._away[route] = why
+        else:
+            self._away.pop(route, None)
+        self._report(next(iter(self._away.values()), ""))
+
+    def ended(self, route: str) -> None:
+        """`route` asks no more."""
+        if route in self._away:
+            self.told(route, "")
+
+
 class GuardedDedup:
     """Shared records with those of this process in front: the bridge goes on with the latter when the store is away.
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -12,7 +13,7 @@ import urllib3
 from broker_bridge.activemq import ActiveMq
 from broker_bridge.bridge import Parts
 from broker_bridge.clock import Clock
-from broker_bridge.dedup import GuardedDedup
+from broker_bridge.dedup import DedupHealth, GuardedDedup
 from broker_bridge.filtering_client import GrpcFilter
 from broker_bridge.grpc_target import GrpcDelivery
 from broker_bridge.http_target import HttpDelivery
@@ -122,6 +123,7 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
         keep_seconds=settings.dedup_keep_seconds,
         timeout=settings.redis_timeout_seconds,
     )
+    dedup_health = DedupHealth(lambda why: health.set("dedup", True, why))
     async with AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
         closing.push_async_callback(sender.close)
@@ -136,7 +138,8 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
             message_filter=GrpcFilter(filtering, report=lambda why: health.set("filtering", True, why)),
             targets=targets,
             answers=BrokerAnswers(replying, time.monotonic),
-            dedup=lambda route: GuardedDedup(store.records(route), report=lambda why: health.set("dedup", True, why)),
+            dedup=lambda route: GuardedDedup(store.records(route), report=partial(dedup_health.told, route)),
+            dedup_ended=dedup_health.ended,
             clock=Clock(monotonic=time.monotonic, wall=_milliseconds, random=random.random),
             drain_seconds=settings.drain_seconds * 0.8,
         )

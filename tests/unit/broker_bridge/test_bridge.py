@@ -30,6 +30,7 @@ class Rig:
         self.broker = FakeBroker()
         self.target = MemoryTarget()
         self.reports: list[tuple[bool, str]] = []
+        self.dedup_ended: list[str] = []
         parts = Parts(
             connect=self.broker,
             addresses=(BrokerAddress("a", 1),),
@@ -37,6 +38,7 @@ class Rig:
             targets=Targets(lambda _spec: self.target),
             answers=MemoryAnswers(),
             dedup=lambda _route: MemoryDedup(),
+            dedup_ended=self.dedup_ended.append,
             clock=ManualClock().clock(),
             drain_seconds=5.0,
         )
@@ -206,3 +208,14 @@ async def test_after_stop_no_route_begins() -> None:
 def test_a_stored_change_is_what_the_watcher_tells() -> None:
     """The helper of these tests writes routes as they are stored."""
     assert json.loads(stored("orders", ROUTE).value or "") == ROUTE
+
+
+async def test_the_dedup_records_of_a_deleted_route_are_told_to_be_out_of_use() -> None:
+    """What they said of the store must not stay in the health."""
+    rig = Rig()
+    rig.put("a", ROUTE)
+    await rig.status("a", RouteStatus.ACTIVE)
+    assert rig.dedup_ended == []
+    rig.put("a", None)
+    await until(lambda: rig.dedup_ended == ["a"])
+    await rig.bridge.stop()

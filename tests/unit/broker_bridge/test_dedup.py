@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from broker_bridge.dedup import Busy, Claim, Claimed, Dedup, DedupUnavailableError, Done, GuardedDedup, MemoryDedup
+from broker_bridge.dedup import (
+    Busy,
+    Claim,
+    Claimed,
+    Dedup,
+    DedupHealth,
+    DedupUnavailableError,
+    Done,
+    GuardedDedup,
+    MemoryDedup,
+)
 from broker_bridge.targets import ErrorClass
 from tests.contracts.dedup import DedupContract
 from tests.unit.broker_bridge.builders import ManualClock
@@ -163,3 +173,15 @@ async def test_an_idle_bridge_notices_that_the_store_is_back() -> None:
     clock.seconds += 1
     await guarded.renew([])
     assert reports == ["no answer", ""]
+
+
+def test_a_route_that_ends_no_longer_tells_that_the_store_is_away() -> None:
+    """Nobody would ever take it back; what other routes tell still counts."""
+    told: list[str] = []
+    health = DedupHealth(told.append)
+    health.told("a", "refused")
+    health.told("b", "no answer")
+    health.ended("a")
+    health.ended("never seen")
+    health.ended("b")
+    assert told == ["refused", "refused", "no answer", ""]

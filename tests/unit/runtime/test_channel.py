@@ -1,10 +1,14 @@
 """What an outgoing call carries, and how long it may take."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import services.runtime.channel
+import services.runtime.server
 from services.runtime.channel import _service_config, current_deadline, remaining_time
 
 
@@ -36,3 +40,14 @@ def test_named_services_and_methods_are_retried_when_unavailable() -> None:
     (method,) = config["methodConfig"]
     assert method["name"] == [{"service": "a.v1.A"}, {"service": "b.v1.B", "method": "Get"}]
     assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+
+
+def test_every_option_we_set_is_one_that_grpc_knows() -> None:
+    """A misspelt option is ignored without a word: the library's own binary is asked for each name."""
+    library = find_spec("grpc._cython.cygrpc")
+    assert library
+    binary = Path(library.origin or "").read_bytes()
+    sources = [Path(services.runtime.channel.__file__), Path(services.runtime.server.__file__)]
+    names = {name for source in sources for name in re.findall(r'"(grpc\.[a-z0-9_.]+)"', source.read_text())}
+    assert len(names) > 8
+    assert [name for name in sorted(names) if name.encode() not in binary] == []
