@@ -8,7 +8,7 @@ from penstock.delivery.v1 import delivery_service_pb2_grpc
 from penstock.persistence.v1 import persistence_service_pb2_grpc
 
 from services.persistence import delivery, servicer
-from services.persistence.assembly import open_stores
+from services.persistence.assembly import add_consumer, open_stores
 from services.persistence.recorder import EventRecorder
 from services.persistence.settings import PersistenceSettings
 from services.runtime.delivery import SERVICE as DELIVERY_SERVICE
@@ -20,6 +20,7 @@ async def main(settings: PersistenceSettings) -> None:
     health = HealthBoard()
     async with AsyncExitStack() as stack:
         stores = await open_stores(settings, health, stack)
+        await add_consumer(settings, stores, health)
         recorder = EventRecorder(stores.events)
 
         def register(server: grpc.aio.Server) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -73,6 +74,35 @@ async def failure_queue(settings: PersistenceSettings) -> FailureQueue:
         aws_client, "sqs", region=settings.aws_region, endpoint_url=settings.aws_endpoint_url
     )
     return SqsFailureQueue(client, settings.failure_queue_url)
+
+
+async def add_consumer(settings: PersistenceSettings, stores: Stores, health: HealthBoard) -> None:
+    """Let this process read the stream of the settings, if they name one.
+
+    Raises:
+        FailedPreconditionError: the table of checkpoints does not exist.
+    """
+    if not settings.kinesis_stream:
+        return
+    from services.persistence.dynamodb_checkpoints import DynamoDbCheckpoints  # noqa: PLC0415 - see above
+    from services.persistence.kinesis_consumer import THREADS, KinesisConsumer  # noqa: PLC0415
+
+    connect = partial(aws_client, region=settings.aws_region, endpoint_url=settings.aws_endpoint_url)
+    checkpoints = DynamoDbCheckpoints(
+        await asyncio.to_thread(connect, "dynamodb"),
+        table=settings.kinesis_checkpoint_table,
+        stream=settings.kinesis_stream,
+    )
+    await _patiently(lambda: checkpoints.open(create=settings.create_tables))
+    recorder = StreamRecorder(EventRecorder(stores.events), await failure_queue(settings))
+    consumer = KinesisConsumer(
+        await asyncio.to_thread(connect, "kinesis", connections=THREADS),
+        stream=settings.kinesis_stream,
+        take=recorder.take,
+        checkpoints=checkpoints,
+        on_trouble=lambda text: health.set("kinesis", True, text),
+    )
+    stores.tasks.append(consumer.run)
 
 
 async def _patiently(opener: Callable[[], Awaitable[T]]) -> T:
