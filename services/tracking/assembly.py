@@ -11,6 +11,7 @@ from services.runtime.aws import BlockingCalls, aws_client
 from services.runtime.channel import open_channel
 from services.runtime.health import HealthBoard
 from services.runtime.http_server import HttpServer
+from services.tracking.browsers import BrowserRules
 from services.tracking.group_commit import DurableLog, LogLimits
 from services.tracking.http import HttpIntake
 from services.tracking.intake import Intake
@@ -79,7 +80,12 @@ class TrackingParts:
             return state is not None and state.serving
 
         server = HttpServer(
-            HttpIntake(self.intake, healthy=healthy, max_body_bytes=settings.max_http_body_bytes),
+            HttpIntake(
+                self.intake,
+                healthy=healthy,
+                rules=_browser_rules(settings),
+                max_body_bytes=settings.max_http_body_bytes,
+            ),
             host=settings.host,
             port=settings.http_port,
             setting=settings.variable("http_port"),
@@ -88,6 +94,19 @@ class TrackingParts:
         )
         self.tasks.append(server.run)
         self.before_stop.append(server.stop)
+
+
+def _browser_rules(settings: TrackingSettings) -> BrowserRules:
+    return BrowserRules(
+        cors_origins=settings.cors_origins,
+        redirect_hosts=settings.redirect_hosts,
+        cookie_name=settings.cookie_name,
+        cookie_seconds=settings.cookie_seconds,
+        cookie_same_site=settings.cookie_same_site,
+        secure=settings.https or settings.tls_cert is not None,
+        respect_do_not_track=settings.respect_do_not_track,
+        proxies=settings.trusted_proxies,
+    )
 
 
 def _log(settings: TrackingSettings, stack: AsyncExitStack) -> DurableLog:

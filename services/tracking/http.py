@@ -1,7 +1,9 @@
 """The intake over HTTP: a plain ASGI application.
 
 GET  /event/{program_id}?message_id=&checksum=&cookie_id=&click_id=&transaction_id=    one click
-POST /v1/events   {"events": [{"program_id": ...}, ...]}                                a batch, a result per event
+GET  /pixel.gif?program_id=&...                                                        one impression; a 1x1 GIF
+GET  /r/{program_id}?url=&...                                                          one click; 302 to the URL
+POST /v1/events   {"events": [{"program_id": ...}, ...]}, gzip or not                  a batch, a result per event
 GET  /health/check                                                                     200 or 503
 
 outcome of one event              status        trouble                      status
@@ -10,6 +12,9 @@ UNVERIFIED (stored)               202           body too large, not JSON     413
 UNKNOWN_PROGRAM                   404           no such path, method         404, 405
 EXPIRED_PROGRAM                   410           body slower than 30 s        408
 INVALID, WRONG_CHECKSUM           400           anything unexpected          500
+
+A redirect is 302 whatever becomes of its event, which the header X-Penstock-Outcome tells: a visitor is not the one to
+suffer from a program that ended. Only a full log holds him up, since nobody else could send the click again.
 """
 
 import asyncio
@@ -17,14 +22,24 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 import structlog
+from penstock.tracking.v1.tracking_event_pb2 import EVENT_TYPE_IMPRESSION
 from penstock.tracking.v1.tracking_service_pb2 import TrackResult
 
 from services.runtime.errors import InvalidArgumentError, PenstockError, RetryableError
-from services.tracking.event import MAX_USER_AGENT, TrackingEvent
+from services.tracking.browsers import BrowserRules, Visitor, cors_headers, preflight_headers, visitor_of
+from services.tracking.event import MAX_ATTRIBUTE_VALUE, TrackingEvent, uuid7
+from services.tracking.http_request import (
+    Receive,
+    RequestError,
+    Scope,
+    body_of,
+    headers_of,
+    query_of,
+    require_method,
+)
 from services.tracking.intake import (
     ACCEPTED,
     DUPLICATE,
@@ -39,9 +54,8 @@ from services.tracking.intake import (
     Source,
 )
 from services.tracking.json_event import event_from_json
+from services.tracking.redirects import require_allowed
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _STATUS = {
@@ -55,23 +69,19 @@ _STATUS = {
 }
 _NAMES = {outcome: Outcome.Name(outcome).removeprefix("TRACK_OUTCOME_") for outcome in _STATUS}
 _PARAMETERS = ("message_id", "checksum", "cookie_id", "click_id", "transaction_id")
-_OK, _BAD_REQUEST, _UNAVAILABLE = 200, 400, 503
 _BREATH = 100  # JSON events decoded before other calls get a turn: 10 ms or so
+_JSON, _GIF = "application/json", "image/gif"
+_PIXEL = bytes.fromhex(
+    "47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b"  # 1x1, transparent
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
-    body: object
+    body: bytes = b""
+    content_type: str = _JSON
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class _HttpError(Exception):
-    """Ends a request with a status and a text."""
-
-    def __init__(self, status: int, reason: str, **headers: str) -> None:
-        super().__init__(reason)
-        self.answer = _Answer(status, {"reason": reason}, {name.replace("_", "-"): headers[name] for name in headers})
 
 
 class HttpIntake:
@@ -80,8 +90,10 @@ class HttpIntake:
     Args:
         intake: decides about events.
         healthy: answers `GET /health/check`.
-        max_body_bytes: bounds a request.
+        rules: about browsers.
+        max_body_bytes: bounds a request, compressed and inflated.
         body_seconds: how long a client may take to send a body.
+        new_id: an id for a visitor without a cookie.
     """
 
     def __init__(
@@ -89,95 +101,123 @@ class HttpIntake:
         intake: Intake,
         *,
         healthy: Callable[[], bool],
+        rules: BrowserRules | None = None,
         max_body_bytes: int = 4 * 1024 * 1024,
         body_seconds: float = 30.0,
+        new_id: Callable[[], str] = uuid7,
     ) -> None:
         self._intake = intake
         self._healthy = healthy
+        self._rules = rules or BrowserRules()
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
+        self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"this application speaks HTTP, not {scope['type']}")
+        headers = headers_of(scope)
         try:
-            answer = await self._answer(scope, receive)
-        except _HttpError as error:
-            answer = error.answer
+            answer = await self._answer(scope, headers, receive)
+        except RequestError as error:
+            answer = _json(error.status, {"reason": error.reason}, error.headers)
         except RetryableError as error:
             retry_after = str(max(1, math.ceil(error.retry_after or 1)))
-            answer = _Answer(_UNAVAILABLE, {"reason": error.message}, {"retry-after": retry_after})
+            answer = _json(503, {"reason": error.message}, {"retry-after": retry_after})
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             structlog.get_logger(component="http").error("unexpected error", path=scope["path"], exc_info=error)
             reason = error.message if isinstance(error, PenstockError) else "an unexpected error"
-            answer = _Answer(500, {"reason": reason})
-        await _send(answer, send)
+            answer = _json(500, {"reason": reason})
+        await _send(answer, cors_headers(headers, self._rules), send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> _Answer:
+    async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> _Answer:
         path: str = scope["path"]
+        if scope["method"] == "OPTIONS":
+            return _Answer(204, headers=preflight_headers(headers, self._rules))
         if path.startswith("/event/"):
-            _require_method(scope, "GET")
-            return await self._one(_event(path.removeprefix("/event/"), scope))
+            return await self._click(path.removeprefix("/event/"), scope, headers)
+        if path == "/pixel.gif":
+            return await self._pixel(scope, headers)
+        if path.startswith("/r/"):
+            return await self._redirect(path.removeprefix("/r/"), scope, headers)
         if path == "/v1/events":
-            _require_method(scope, "POST")
-            return await self._batch(await self._body(scope, receive))
+            require_method(scope, "POST")
+            body = await body_of(headers, receive, max_bytes=self._max_body_bytes, seconds=self._body_seconds)
+            return await self._batch(body, self._page_visitor(scope, headers))
         if path == "/health/check":
-            _require_method(scope, "GET")
-            return _Answer(_OK, {"healthy": True}) if self._healthy() else _Answer(_UNAVAILABLE, {"healthy": False})
-        raise _HttpError(404, f"there is no {path}: GET /event/{{program_id}} and POST /v1/events take events")
+            require_method(scope, "GET")
+            healthy = self._healthy()
+            return _json(200 if healthy else 503, {"healthy": healthy})
+        raise RequestError(
+            404,
+            f"there is no {path}: GET /event/{{program_id}}, GET /pixel.gif, GET /r/{{program_id}} and POST /v1/events "
+            "take events",
+        )
 
-    async def _one(self, event: TrackingEvent) -> _Answer:
-        response = await self._intake.track([event], Source.EVENT_SOURCE_HTTP)
-        result = response.results[0]
-        return _Answer(_STATUS[result.outcome], _result(result))
+    async def _click(self, program_id: str, scope: Scope, headers: Mapping[str, str]) -> _Answer:
+        require_method(scope, "GET")
+        visitor = self._visitor(scope, headers)
+        result = await self._track(_event(program_id, query_of(scope), visitor))
+        return _json(_STATUS[result.outcome], _result(result), _cookie(visitor))
 
-    async def _batch(self, body: bytes) -> _Answer:
+    async def _pixel(self, scope: Scope, headers: Mapping[str, str]) -> _Answer:
+        require_method(scope, "GET")
+        query = query_of(scope)
+        visitor = self._visitor(scope, headers)
+        event = _event(query.pop("program_id", ""), query, visitor)
+        event.event_type = EVENT_TYPE_IMPRESSION
+        result = await self._track(event)
+        return _Answer(_STATUS[result.outcome], _PIXEL, _GIF, {**_told(result), **_cookie(visitor)})
+
+    async def _redirect(self, program_id: str, scope: Scope, headers: Mapping[str, str]) -> _Answer:
+        require_method(scope, "GET")
+        query = query_of(scope)
+        url = query.pop("url", "")
+        try:
+            require_allowed(url, self._rules.redirect_hosts)
+        except InvalidArgumentError as error:
+            raise RequestError(400, error.message) from error
+        visitor = self._visitor(scope, headers)
+        event = _event(program_id, query, visitor)
+        event.attributes["url"] = url[:MAX_ATTRIBUTE_VALUE]
+        result = await self._track(event)
+        return _Answer(302, headers={"location": url, **_told(result), **_cookie(visitor)})
+
+    async def _track(self, event: TrackingEvent) -> TrackResult:
+        return (await self._intake.track([event], Source.EVENT_SOURCE_HTTP)).results[0]
+
+    async def _batch(self, body: bytes, visitor: Visitor | None) -> _Answer:
         items = _items(body)
         decoded: list[TrackingEvent | Mapping[str, str]] = []
         for start in range(0, len(items), _BREATH):
             decoded += map(_decoded, items[start : start + _BREATH])
             await asyncio.sleep(0)
         events = [item for item in decoded if isinstance(item, TrackingEvent)]
+        if visitor is not None:
+            for event in events:
+                visitor.describe(event)
         response = await self._intake.track(events, Source.EVENT_SOURCE_HTTP) if events else None
         results = iter(response.results if response else ())
         answers = [_result(next(results)) if isinstance(item, TrackingEvent) else item for item in decoded]
-        return _Answer(_OK, {"results": answers})
+        return _json(200, {"results": answers}, _cookie(visitor) if visitor else {})
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        if encoding := _header(scope, b"content-encoding"):
-            raise _HttpError(415, f"Content-Encoding {encoding} is not taken: send the JSON as it is")
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                return await self._received(receive)
-        except TimeoutError:
-            raise _HttpError(408, f"the body was not sent within {self._body_seconds:g} s") from None
+    def _visitor(self, scope: Scope, headers: Mapping[str, str]) -> Visitor:
+        peer = scope.get("client") or ("", 0)
+        return visitor_of(headers, peer[0], self._rules, self._new_id)
 
-    async def _received(self, receive: Receive) -> bytes:
-        chunks, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _HttpError(_BAD_REQUEST, "the client went away")
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            if size > self._max_body_bytes:
-                raise _HttpError(413, f"the body is larger than {self._max_body_bytes} bytes: send smaller batches")
-            if not message.get("more_body", False):
-                return b"".join(chunks)
+    def _page_visitor(self, scope: Scope, headers: Mapping[str, str]) -> Visitor | None:
+        # Pages name their origin with every POST. Without one a server speaks, about visitors it describes itself.
+        return self._visitor(scope, headers) if "origin" in headers else None
 
 
-def _event(program_id: str, scope: Scope) -> TrackingEvent:
-    try:
-        query = dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict"))
-    except ValueError as error:
-        raise _HttpError(_BAD_REQUEST, f"the query is malformed: {error}") from error
-    # A missing User-Agent is normal, and a long one no reason to lose the click.
-    event = TrackingEvent(program_id=program_id, user_agent=_header(scope, b"user-agent")[:MAX_USER_AGENT])
+def _event(program_id: str, query: Mapping[str, str], visitor: Visitor) -> TrackingEvent:
+    event = TrackingEvent(program_id=program_id)
     for name, value in query.items():
         if name in _PARAMETERS:
             setattr(event, name, value)
         else:
             event.attributes[name] = value
+    visitor.describe(event)
     return event
 
 
@@ -185,10 +225,10 @@ def _items(body: bytes) -> list[object]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise _HttpError(_BAD_REQUEST, f"the body is not JSON: {error}") from error
+        raise RequestError(400, f"the body is not JSON: {error}") from error
     items = value.get("events") if isinstance(value, dict) else None
     if not isinstance(items, list) or not 0 < len(items) <= MAX_BATCH:
-        raise _HttpError(_BAD_REQUEST, f'the body must be {{"events": [...]}} with 1 to {MAX_BATCH} events')
+        raise RequestError(400, f'the body must be {{"events": [...]}} with 1 to {MAX_BATCH} events')
     return items
 
 
@@ -208,18 +248,22 @@ def _result(result: TrackResult) -> Mapping[str, str]:
     return answer
 
 
-def _header(scope: Scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+def _told(result: TrackResult) -> Mapping[str, str]:
+    return {"x-penstock-outcome": _NAMES[result.outcome]}
 
 
-def _require_method(scope: Scope, method: str) -> None:
-    if scope["method"] != method:
-        raise _HttpError(405, f"{scope['method']} is not allowed here: use {method}", allow=method)
+def _cookie(visitor: Visitor) -> Mapping[str, str]:
+    return {"set-cookie": visitor.set_cookie} if visitor.set_cookie else {}
 
 
-async def _send(answer: _Answer, send: Send) -> None:
-    body = orjson.dumps(answer.body)
-    headers = {"content-type": "application/json", "cache-control": "no-store", "content-length": str(len(body))}
-    encoded = [(name.encode(), value.encode()) for name, value in {**headers, **answer.headers}.items()]
+def _json(status: int, body: object, headers: Mapping[str, str] | None = None) -> _Answer:
+    return _Answer(status, orjson.dumps(body), _JSON, headers or {})
+
+
+async def _send(answer: _Answer, more: Mapping[str, str], send: Send) -> None:
+    headers = {"cache-control": "no-store", "content-length": str(len(answer.body))}
+    if answer.body:
+        headers["content-type"] = answer.content_type
+    encoded = [(name.encode(), value.encode()) for name, value in {**headers, **more, **answer.headers}.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -7,9 +7,11 @@ from typing import Literal
 from pydantic import Field, FilePath, SecretStr
 
 from services.runtime.settings import Port, ServiceSettings, settings_config
+from services.tracking.browsers import SameSite
 from services.tracking.group_commit import AckLevel
 from services.tracking.intake import LATE_SECONDS
 from services.tracking.privacy import IpAddresses
+from services.tracking.redirects import is_host_pattern
 from services.tracking.stream_records import PartitionKey
 
 _MEBIBYTE = 1024 * 1024
@@ -24,6 +26,26 @@ class TrackingSettings(ServiceSettings):
     metrics_port: Port = Field(default=51053, description="Port of Prometheus's GET /metrics; 0 switches it off.")
     http_port: Port = Field(default=8080, description="Port of the HTTP intake; 0 switches it off.")
     max_http_body_bytes: int = Field(default=4 * _MEBIBYTE, ge=1024, description="Largest HTTP body; larger: 413.")
+    cors_origins: frozenset[str] = Field(
+        default=frozenset(), description="Origins whose pages may send events and read answers; * for all."
+    )
+    redirect_hosts: frozenset[str] = Field(
+        default=frozenset(), description="Hosts that /r/ sends visitors on to: shop.example, *.shop.example."
+    )
+    cookie_name: str = Field(
+        default="", pattern="^[A-Za-z0-9_-]*$", description="Cookie that recognises visitors over HTTP; empty for none."
+    )
+    cookie_seconds: int = Field(default=365 * 86_400, ge=1, description="How long browsers keep the cookie.")
+    cookie_same_site: SameSite = Field(
+        default="Lax", description="Lax, Strict, or None for pages of other sites, which needs HTTPS."
+    )
+    https: bool = Field(default=False, description="Browsers come by HTTPS, through a proxy: cookies are Secure.")
+    respect_do_not_track: bool = Field(
+        default=True, description="Of visitors who send DNT or Sec-GPC neither cookie nor address is kept."
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, description="Proxies before the intake whose X-Forwarded-For is believed."
+    )
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="Redis or Valkey that holds the programs; rediss:// for TLS.",
@@ -99,6 +121,11 @@ class TrackingSettings(ServiceSettings):
         yield from super().conflicts()
         if not self.redis_url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             yield f"{self.variable('redis_url')} must begin with redis://, rediss:// or unix://"
+        for host in sorted(self.redirect_hosts):
+            if not is_host_pattern(host):
+                yield f"{self.variable('redirect_hosts')}: {host!r} is no host such as shop.example or *.shop.example"
+        if self.cookie_same_site == "None" and not (self.https or self.tls_cert):
+            yield f"{self.variable('cookie_same_site')}=None needs {self.variable('https')}=true or TLS files"
         if self.ship_to == "kinesis" and not self.kinesis_stream:
             yield f"{self.variable('ship_to')}=kinesis needs {self.variable('kinesis_stream')}"
         if self.kinesis_max_record_bytes > self.kinesis_max_request_bytes:

@@ -1,6 +1,7 @@
 """The intake as a process of its own with a real Valkey and the real store: its ways in, and what may fail."""
 
 import asyncio
+import gzip
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import grpc
@@ -141,6 +143,53 @@ async def delivered(where: Intake) -> list[delivery_pb.DeliveryOutcome]:
         )
     assert response.results[3].reason == "UNKNOWN_PROGRAM: program nosuch does not exist"
     return [result.outcome for result in response.results]
+
+
+def from_browser(where: Intake, method: str, target: str, body: bytes = b"", **headers: str) -> HTTPResponse:
+    """The answer as it is: no redirect is followed. Header names have underscores."""
+    connection = HTTPConnection(where.http_address, timeout=30)
+    connection.request(method, target, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response
+
+
+async def test_what_browsers_send_is_stored_and_answered_as_they_expect(redis: str, tmp_path: Path) -> None:
+    """Pixel, redirect, preflight, a compressed batch of a page, a cookie: over real HTTP."""
+    (port,) = free_port_numbers(1)
+    async with (
+        persistence(tmp_path / "store", port) as store,
+        intake(
+            tmp_path / "intake",
+            redis=redis,
+            persistence=f"127.0.0.1:{port}",
+            redis_prefix="browsers",
+            redirect_hosts="shop.example",
+            cors_origins="https://page.example",
+            cookie_name="visitor",
+            ip_addresses="full",
+        ) as where,
+    ):
+        await where.put_program("p")
+        pixel = from_browser(where, "GET", "/pixel.gif?program_id=p&message_id=pixel", Cookie="visitor=v1")
+        assert (pixel.status, pixel.headers["content-type"]) == (200, "image/gif")
+        redirect = from_browser(where, "GET", "/r/p?message_id=redirect&url=https://shop.example/", DNT="1")
+        assert (redirect.status, redirect.headers["location"]) == (302, "https://shop.example/")
+        assert redirect.headers["set-cookie"] is None
+        page = {"Origin": "https://page.example", "Content_Encoding": "gzip", "User_Agent": "curl/8"}
+        assert from_browser(where, "OPTIONS", "/v1/events", b"", **page).headers["access-control-allow-methods"]
+        body = gzip.compress(orjson.dumps({"events": [{"program_id": "p", "message_id": "page"}] * 3}))
+        posted = from_browser(where, "POST", "/v1/events", body, **page)
+        assert (posted.status, posted.headers["access-control-allow-origin"]) == (200, "https://page.example")
+        assert posted.headers["set-cookie"].startswith("visitor=")
+        rows = {row.message_id: row for row in await all_stored(store, ["pixel", "redirect", "page"])}
+    assert [(rows[name].cookie_id[:2], rows[name].ip_address) for name in ("pixel", "redirect")] == [
+        ("v1", "127.0.0.1"),
+        ("", ""),
+    ]
+    assert rows["page"].is_bot
+    assert rows["page"].cookie_id in posted.headers["set-cookie"]
 
 
 async def test_a_program_switched_off_is_refused_by_every_warm_intake(redis: str, tmp_path: Path) -> None:

@@ -32,3 +32,24 @@ def test_an_unknown_level_is_refused_with_the_ones_there_are() -> None:
     """By the name of its variable."""
     with pytest.raises(SettingsError, match="PENSTOCK_TRACKING_ACK_LEVEL='fsync'"):
         load_settings(TrackingSettings, {"PENSTOCK_TRACKING_ACK_LEVEL": "fsync"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"REDIRECT_HOSTS": "shop.example,https://x"}, "REDIRECT_HOSTS: 'https://x' is no host"),
+        ({"COOKIE_SAME_SITE": "None"}, "COOKIE_SAME_SITE=None needs PENSTOCK_TRACKING_HTTPS=true"),
+        ({"SHIP_TO": "kinesis"}, "SHIP_TO=kinesis needs PENSTOCK_TRACKING_KINESIS_STREAM"),
+        ({"KINESIS_MAX_RECORD_BYTES": "5000", "KINESIS_MAX_REQUEST_BYTES": "4000"}, "is above"),
+    ],
+)
+def test_settings_that_do_not_fit_together_stop_the_start(variables: dict[str, str], problem: str) -> None:
+    """With what is missing."""
+    with pytest.raises(SettingsError, match=problem):
+        load_settings(TrackingSettings, {f"PENSTOCK_TRACKING_{name}": text for name, text in variables.items()})
+
+
+def test_lists_are_given_with_commas() -> None:
+    """Origins and hosts."""
+    settings = load_settings(TrackingSettings, {"PENSTOCK_TRACKING_REDIRECT_HOSTS": "shop.example, *.shop.example"})
+    assert settings.redirect_hosts == {"shop.example", "*.shop.example"}
