@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ from broker_bridge.broker import BrokerAddress, ConnectFailedError, ConnectionLo
 from broker_bridge.frame_reader import FrameReader
 from broker_bridge.frame_writer import FrameWriter, WriterFullError
 from broker_bridge.frames import encode_frame
+from broker_bridge.tls_socket import TlsSocket, reason_of
 
 _HEART_BEAT_SECONDS = 10.0
 _SILENCE_SECONDS = 2.5 * _HEART_BEAT_SECONDS  # time for the peer's beat to be late
@@ -76,7 +78,9 @@ class _HandOver:
 class _Transport(Transport):  # type: ignore[misc]  # stomp.py has no types
     """stomp.py's transport with the two socket options that keep small packets from waiting (40 ms each)."""
 
-    def __init__(self, address: BrokerAddress, hand_over: _HandOver, *, timeout: float) -> None:
+    def __init__(
+        self, address: BrokerAddress, hand_over: _HandOver, *, timeout: float, tls: ssl.SSLContext | None
+    ) -> None:
         super().__init__(
             host_and_ports=[(address.host, address.port)],
             prefer_localhost=False,
@@ -88,6 +92,11 @@ class _Transport(Transport):  # type: ignore[misc]  # stomp.py has no types
             recv_bytes=_RECEIVE_BYTES,
         )
         self._hand_over = hand_over
+        self._address = address
+        self._tls = tls
+        self._timeout = timeout
+        self.over_tls: TlsSocket | None = None
+        self.tls_failure = ""
         self.kept_socket: socket.socket | None = None
         self.heard_at = time.monotonic()
         self._given_up = False
@@ -98,9 +107,28 @@ class _Transport(Transport):  # type: ignore[misc]  # stomp.py has no types
         kept: socket.socket = self.socket
         kept.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.kept_socket = kept
+        if self._address.tls:
+            self._secure(kept)
         if self._given_up:
             self.shut_down()
             raise ConnectFailedException
+
+    def _secure(self, connected: socket.socket) -> None:
+        """TLS of our own instead of stomp.py's, which polls a non-blocking socket and has no limit on its end."""
+        tls = TlsSocket(connected, self._tls or ssl.create_default_context(), host=self._address.host)
+        try:
+            tls.handshake(self._timeout)
+        except OSError as error:
+            self.tls_failure = reason_of(error) if isinstance(error, ssl.SSLError) else f"TLS: no handshake: {error}"
+            self.shut_down()
+            connected.close()
+            raise ConnectFailedException from error
+        self.over_tls = tls
+        self.socket: Any = tls
+
+    def failure(self) -> str:
+        """Why TLS could not be had, or ended; empty when it is not to blame."""
+        return self.tls_failure or (self.over_tls.failure if self.over_tls else "")
 
     def receive(self) -> bytes | None:
         self._hand_over.flush()
@@ -144,7 +172,9 @@ class _Client(stomp.Connection12):  # type: ignore[misc]  # stomp.py has no type
 class ActiveMqConnection:
     """A `broker_bridge.broker.Connection`. Made by `connect_activemq`."""
 
-    def __init__(self, address: BrokerAddress, handler: Handler, *, answer_seconds: float) -> None:
+    def __init__(
+        self, address: BrokerAddress, handler: Handler, *, answer_seconds: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.address = address
         self.server = ""
@@ -156,7 +186,7 @@ class ActiveMqConnection:
         self._writer: FrameWriter | None = None
         self._last_error: tuple[float, str] = (0.0, "")
         hand_over = _HandOver(loop, self._deliver)
-        self._transport = _Transport(address, hand_over, timeout=answer_seconds)
+        self._transport = _Transport(address, hand_over, timeout=answer_seconds, tls=tls)
         self._client = _Client(self._transport)
         self._client.set_listener("penstock", hand_over)
         self._watch: asyncio.Task[None] | None = None
@@ -178,7 +208,7 @@ class ActiveMqConnection:
         except TimeoutError:
             self._end(f"no answer within {self._answer_seconds:g} s")
         except (StompException, OSError):
-            self._end("nobody listens there")
+            self._end(self._transport.failure() or "nobody listens there")
         except ConnectionLostError as error:
             self._end(str(error))
         if self.ended.done():
@@ -187,7 +217,8 @@ class ActiveMqConnection:
             raise ConnectFailedError(f"cannot connect to {self.address}: the socket is gone")
         name = f"stomp-writer-{self.address}"
         # The reader sees the end of the connection and reports it.
-        self._writer = FrameWriter(self._transport.kept_socket, name=name, failed=self._transport.shut_down)
+        wire = self._transport.over_tls or self._transport.kept_socket
+        self._writer = FrameWriter(wire, name=name, failed=self._transport.shut_down)
         self._watch = asyncio.ensure_future(self._watch_silence())
 
     def write(self, frames: bytes) -> None:
@@ -260,7 +291,9 @@ class ActiveMqConnection:
             else:
                 at, error = self._last_error
                 recent = time.monotonic() - at < 1
-                self._end(error if recent else f"{self.address} closed the connection")
+                why = self._transport.failure()
+                ended = f"{self.address} closed the connection{f' ({why})' if why else ''}"
+                self._end(error if recent else ended)
         if messages:
             self._hand(messages)
 
@@ -306,16 +339,19 @@ def _reason(frame: Any) -> str:
 
 
 class ActiveMq:
-    """Opens connections with one login: a `broker_bridge.broker.Connect`."""
+    """Opens connections with one login: a `broker_bridge.broker.Connect`. `tls` is for addresses that want it."""
 
-    def __init__(self, login: Login, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
+    def __init__(
+        self, login: Login, *, answer_seconds: float = _ANSWER_SECONDS, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._login = login
+        self._tls = tls
         self._answer_seconds = answer_seconds
         # What stomp.py logs is reported by us with its reason, and its tracebacks would bury it.
         logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
 
     async def __call__(self, address: BrokerAddress, handler: Handler, *, client_id: str = "") -> ActiveMqConnection:
-        connection = ActiveMqConnection(address, handler, answer_seconds=self._answer_seconds)
+        connection = ActiveMqConnection(address, handler, answer_seconds=self._answer_seconds, tls=self._tls)
         try:
             await connection.open(self._login, client_id=client_id)
         except BaseException:

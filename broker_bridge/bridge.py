@@ -57,6 +57,7 @@ class Parts:
     dedup_ended: Callable[[str], None]
     clock: Clock
     drain_seconds: float
+    prefer_first: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,7 +170,11 @@ class _Runner:
         lanes = []
         for index in range(route.lanes or 1):
             session = Session(
-                route, connect=parts.connect, addresses=parts.addresses, report=partial(self._on_session, index)
+                route,
+                connect=parts.connect,
+                addresses=parts.addresses,
+                report=partial(self._on_session, index),
+                prefer_first=parts.prefer_first,
             )
             pump = Pump(
                 route,

@@ -34,9 +34,10 @@ class BrokerAddress:
 
     host: str
     port: int
+    tls: bool = False
 
     def __str__(self) -> str:
-        return f"stomp://{self.host}:{self.port}"
+        return f"stomp{'+ssl' if self.tls else ''}://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

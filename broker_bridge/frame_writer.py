@@ -2,13 +2,19 @@
 
 import contextlib
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 _QUEUED_WRITES = 10_000
 _JOINED_BYTES = 256 * 1024
+
+
+class Wire(Protocol):
+    """A socket, or TLS over one."""
+
+    def sendall(self, data: bytes, /) -> None: ...
 
 
 class WriterFullError(Exception):
@@ -21,7 +27,7 @@ class FrameWriter:
     `written_at` is when the last write ended, on the monotonic clock.
     """
 
-    def __init__(self, connected: socket.socket, *, name: str, failed: Callable[[], None]) -> None:
+    def __init__(self, connected: Wire, *, name: str, failed: Callable[[], None]) -> None:
         self.written_at = time.monotonic()
         self._socket = connected
         self._failed = failed

@@ -8,6 +8,7 @@ from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
 from penstock.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
+from broker_bridge.property_types import PropertyValue
 from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Origin, Outcome, Rejected, Reply, Retry
 from services.runtime.errors import (
     DeadlineExceededError,
@@ -105,7 +106,10 @@ def broker_message(parcel: Parcel) -> broker_message_pb2.BrokerMessage:
         _set_time(encoded.expires_at, message.expires_at)
     _set_time(encoded.received_at, message.received_at)
     for name, attribute in parcel.attributes.items():
-        _set_property(encoded.properties[name], attribute)
+        if name not in parcel.values:
+            _set_property(encoded.properties[name], attribute)
+    for name, typed in parcel.values.items():
+        set_value(encoded.properties[name], typed)
     return encoded
 
 
@@ -113,6 +117,22 @@ def _set_time(timestamp: timestamp_pb2.Timestamp, milliseconds: int) -> None:
     # A fifth of the time of Timestamp.FromMilliseconds, for every message.
     timestamp.seconds = milliseconds // 1000
     timestamp.nanos = milliseconds % 1000 * 1_000_000
+
+
+def set_value(encoded: broker_message_pb2.PropertyValue, value: PropertyValue | bytes) -> None:
+    """A typed value; None leaves it without one."""
+    if isinstance(value, bool):
+        encoded.bool_value = value
+    elif isinstance(value, int):
+        encoded.int_value = value
+    elif isinstance(value, float):
+        encoded.double_value = value
+    elif isinstance(value, bytes):
+        encoded.bytes_value = value
+    elif value is not None:
+        encoded.string_value = value
+    else:
+        encoded.SetInParent()
 
 
 def _set_property(value: broker_message_pb2.PropertyValue, attribute: Attribute) -> None:

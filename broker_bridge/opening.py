@@ -113,7 +113,7 @@ class _Once:
 @asynccontextmanager
 async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIterator[Parts]:
     """The adapters of a bridge, closed in the end; `health` hears of `filtering` and `dedup`."""
-    connect = ActiveMq(settings.login(), answer_seconds=settings.broker_answer_seconds)
+    connect = ActiveMq(settings.login(), answer_seconds=settings.broker_answer_seconds, tls=settings.broker_tls())
     sender = Sender(connect, settings.addresses())
     replying = Sender(connect, settings.addresses())
     targets = Targets(TargetOpener(settings, sender))
@@ -135,6 +135,7 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
         yield Parts(
             connect=connect,
             addresses=settings.addresses(),
+            prefer_first=settings.broker_prefer_first,
             message_filter=GrpcFilter(filtering, report=lambda why: health.set("filtering", True, why)),
             targets=targets,
             answers=BrokerAnswers(replying, time.monotonic),

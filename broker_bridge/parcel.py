@@ -1,11 +1,12 @@
 """A message as its route understands it: text where it is text, properties with their declared types."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from broker_bridge.message import Message
+from broker_bridge.property_types import PropertyValue
 
 
 class AttributeKind(StrEnum):
@@ -26,10 +27,14 @@ class Attribute(NamedTuple):  # made for every property of every message: a thir
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """A message on its way to a target. `attempt` counts from 1; `text` is None for a body that is not text."""
+    """A message on its way to a target. `attempt` counts from 1; `text` is None for a body that is not text.
+
+    `values` holds the properties whose JMS type the route declares.
+    """
 
     message: Message
     attempt: int
     attributes: Mapping[str, Attribute]
     text: str | None
+    values: Mapping[str, PropertyValue] = field(default_factory=dict)
     group: str = ""

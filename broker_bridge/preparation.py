@@ -9,6 +9,7 @@ from penstock.bridge.v1 import route_pb2
 
 from broker_bridge.message import Message, MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
+from broker_bridge.property_types import PropertyValue, restore
 from broker_bridge.protobuf_types import fault_of
 from broker_bridge.routes import Route
 from broker_bridge.text_codec import TextError
@@ -22,6 +23,7 @@ _HEADERS: Mapping[str, Callable[[Message], str]] = {
     "timestamp": lambda message: str(message.sent_at),
     "type": lambda message: message.type,
 }
+_NO_VALUES: Mapping[str, PropertyValue] = {}
 _SHOWN = 80  # characters of a value that an error repeats
 
 
@@ -40,6 +42,7 @@ def prepare(message: Message, route: Route, *, attempt: int) -> Parcel:
         attempt=attempt,
         attributes=_attributes(message, route),
         text=_body(message, route),
+        values=_values(message, route) if route.property_types else _NO_VALUES,
         group=message.properties.get(route.group_property, "") if route.group_property else "",
     )
 
@@ -55,6 +58,20 @@ def _attributes(message: Message, route: Route) -> dict[str, Attribute]:
         if value := _HEADERS[name](message):
             attributes[name] = _attribute(name, declared[name], value)
     return attributes
+
+
+def _values(message: Message, route: Route) -> dict[str, PropertyValue]:
+    values: dict[str, PropertyValue] = {}
+    for name, declared in route.property_types.items():
+        text = message.properties.get(name)
+        if text is None:
+            continue
+        try:
+            values[name] = restore(text, declared)
+        except ValueError:
+            found = f"{text[:_SHOWN]!r} is no {declared.value}"
+            raise PoisonError(f"property {name} is declared {declared.name}, but {found}") from None
+    return values
 
 
 def _attribute(name: str, kind: AttributeKind, value: str) -> Attribute:

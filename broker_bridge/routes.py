@@ -18,6 +18,7 @@ from penstock.filtering.v1 import message_pb2
 from broker_bridge.circuit import CircuitSettings
 from broker_bridge.message import Message
 from broker_bridge.parcel import AttributeKind
+from broker_bridge.property_types import PropertyType
 from broker_bridge.protobuf_types import is_known, known_types
 from broker_bridge.retry_policy import RetryPolicy
 from broker_bridge.retry_settings import check_retry, retry_policy, seconds
@@ -44,6 +45,13 @@ _ATTRIBUTE_KINDS = {
     message_pb2.ATTRIBUTE_TYPE_NUMBER: AttributeKind.NUMBER,
     message_pb2.ATTRIBUTE_TYPE_STRING_ARRAY: AttributeKind.STRING_ARRAY,
     message_pb2.ATTRIBUTE_TYPE_BINARY: AttributeKind.BINARY,
+}
+_PROPERTY_TYPES = {
+    route_pb2.PROPERTY_TYPE_UNSPECIFIED: PropertyType.STRING,
+    route_pb2.PROPERTY_TYPE_STRING: PropertyType.STRING,
+    route_pb2.PROPERTY_TYPE_BOOLEAN: PropertyType.BOOLEAN,
+    route_pb2.PROPERTY_TYPE_INTEGER: PropertyType.INTEGER,
+    route_pb2.PROPERTY_TYPE_DOUBLE: PropertyType.DOUBLE,
 }
 
 
@@ -79,6 +87,7 @@ class Route:
     paused: bool = False
     group_property: str = ""
     accept_empty: bool = False
+    property_types: Mapping[str, PropertyType] = field(default_factory=lambda: MappingProxyType({}))
     lanes: int = 0
     max_in_flight_bytes: int = 64 * _MEBIBYTE
     rate_limit: float = 0.0
@@ -161,7 +170,7 @@ def _parts(fields: Mapping[str, object]) -> Iterator[tuple[str, dict[str, Any]]]
         if isinstance(content, list):
             for index, item in enumerate(content):
                 yield f"{name}[{index}]", {name: [item]}
-        elif isinstance(content, dict) and name == "attributes":
+        elif isinstance(content, dict) and name in ("attributes", "property_types", "propertyTypes"):
             for key, item in content.items():
                 yield f"{name}.{key}", {name: {key: item}}
         else:
@@ -256,6 +265,8 @@ def _check_format(document: route_pb2.Route, require: Callable[[object, str, str
     require(document.body_format in known, "body_format", f"{document.body_format} is not a BodyFormat")
     for name, kind in document.attributes.items():
         require(kind == 0 or kind in _ATTRIBUTE_KINDS, f"attributes.{name}", f"{kind} is not an AttributeType")
+    for name, declared in document.property_types.items():
+        require(declared in _PROPERTY_TYPES, f"property_types.{name}", f"{declared} is not a PropertyType")
     if document.body_format != route_pb2.BODY_FORMAT_PROTOBUF:
         require(not document.protobuf_type, "protobuf_type", "needs body_format BODY_FORMAT_PROTOBUF")
         return
@@ -286,6 +297,7 @@ def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...]
         ),
         retry=retry_policy(document.retry),
         concurrency=1 if document.lanes else document.concurrency or 4,
+        property_types=MappingProxyType({key: _PROPERTY_TYPES[kind] for key, kind in document.property_types.items()}),
         lanes=document.lanes,
         max_in_flight_bytes=document.max_in_flight_bytes or 64 * _MEBIBYTE,
         rate_limit=document.rate_limit,

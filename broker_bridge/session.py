@@ -36,6 +36,7 @@ _RECEIPT_SECONDS = 15.0
 _WATCH_SECONDS = 1.0
 # ActiveMQ keeps every ACK of a transaction until the subscription ends, and each commit walks them all.
 _TRANSACTED_ACKS = 1000
+PROBE_SECONDS = 30.0
 _STALE_ACK = "Unexpected ACK received"
 
 
@@ -68,6 +69,16 @@ class SessionState:
     server: str = ""
 
 
+class _Nobody:
+    """Hears what a probe receives: nothing."""
+
+    def on_messages(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None: ...
+
+    def on_receipt(self, receipt: str) -> None: ...
+
+    def on_error(self, receipt: str, reason: str) -> None: ...
+
+
 class Session:
     """The subscription of one route; also the way back to the broker for ACKs and dead letters."""
 
@@ -79,7 +90,9 @@ class Session:
         addresses: Sequence[BrokerAddress],
         report: Callable[[SessionState], None],
         backoff: Backoff | None = None,
+        prefer_first: bool = False,
     ) -> None:
+        self._prefer_first = prefer_first
         self._route = route
         # A durable subscription is known by these two names: the same after a restart, and on whichever machine.
         self._durable = f"penstock-{route.name}" if is_topic(route.source) else ""
@@ -98,17 +111,21 @@ class Session:
     async def run(self, consumer: Consumer) -> None:
         """Keeps the subscription until cancelled."""
         self._consumer = consumer
-        failures = 0
-        for address in itertools.cycle(self._addresses):
+        failures = position = 0
+        while True:
+            address = self._addresses[position]
             try:
                 await self._live(address, consumer)
             except BrokerError as error:
                 if self._closed:
                     return
+                was_active = self._connection is not None
+                back_to_first = was_active and self._prefer_first
                 if self._renewing:
                     self._log.info("the subscription is renewed", reason=str(error))
+                    position = 0 if back_to_first else position
                     continue
-                was_active = self._connection is not None
+                position = 0 if back_to_first else (position + 1) % len(self._addresses)
                 failures = 1 if was_active else failures + 1
                 self._log.warning("no subscription", reason=str(error), broker=str(address), failures=failures)
                 self._report(SessionState(active=False, detail=str(error)))
@@ -140,7 +157,24 @@ class Session:
             raise
         self._log.info("subscribed", source=self._route.source, broker=str(address), server=connection.server)
         self._report(SessionState(active=True, detail="", server=f"{address} {connection.server}"))
-        await self._watch(connection, consumer)
+        probing = asyncio.ensure_future(self._return_to_first(address))
+        try:
+            await self._watch(connection, consumer)
+        finally:
+            probing.cancel()
+
+    async def _return_to_first(self, address: BrokerAddress) -> None:
+        """Renews the subscription when the preferred broker is back."""
+        first = self._addresses[0]
+        while self._prefer_first and address != first:
+            await asyncio.sleep(PROBE_SECONDS)
+            try:
+                probe = await self._connect(first, _Nobody())
+            except BrokerError:
+                continue
+            await probe.close()
+            self._renew(f"{first} is back, and preferred")
+            return
 
     async def _watch(self, connection: Connection, consumer: Consumer) -> None:
         while not connection.ended.done():

@@ -1,6 +1,7 @@
 """What the bridge can be told: `PENSTOCK_BRIDGE_<FIELD>`."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from broker_bridge.broker import BrokerAddress, Login
 from services.runtime.settings import ConfigClientSettings, Port, settings_config
 
 _DEFAULT_STOMP_PORT = 61613
+_DEFAULT_PORTS = {"stomp": _DEFAULT_STOMP_PORT, "stomp+ssl": 61614}
 Url = Annotated[str, Field(pattern=r"^https?://")]
 
 
@@ -25,8 +27,18 @@ class BridgeSettings(ConfigClientSettings):
     broker_urls: tuple[str, ...] = Field(
         default=(f"stomp://127.0.0.1:{_DEFAULT_STOMP_PORT}",),
         min_length=1,
-        description="STOMP connectors of the brokers, tried in order: stomp://host:port,stomp://host:port.",
+        description="STOMP connectors of the brokers, tried in order: stomp+ssl://host:port,stomp://host:port.",
     )
+    broker_prefer_first: bool = Field(
+        default=False, description="Whether to return to the first broker of the list when it is back."
+    )
+    broker_tls_ca: FilePath | None = Field(
+        default=None, description="PEM authorities of the broker's certificate; without it those of the system."
+    )
+    broker_tls_cert: FilePath | None = Field(
+        default=None, description="PEM certificate shown to the broker, its chain included."
+    )
+    broker_tls_key: FilePath | None = Field(default=None, description="PEM key of that certificate.")
     broker_user: str = Field(default="penstock", description="User of the broker.")
     broker_password: SecretStr | None = Field(default=None, description="Password of the broker.")
     broker_password_file: FilePath | None = Field(default=None, description="File that holds the password instead.")
@@ -83,6 +95,12 @@ class BridgeSettings(ConfigClientSettings):
         yield from super().conflicts()
         if self.broker_password and self.broker_password_file:
             yield (f"{self.variable('broker_password')} and {self.variable('broker_password_file')} exclude each other")
+        if bool(self.broker_tls_cert) != bool(self.broker_tls_key):
+            yield f"{self.variable('broker_tls_cert')} and {self.variable('broker_tls_key')} need each other"
+        try:
+            self.broker_tls()
+        except (ssl.SSLError, OSError) as error:
+            yield f"the TLS files of the broker cannot be used: {error.strerror or error}"
         for url in self.broker_urls:
             problem = _url_problem(url)
             if problem:
@@ -91,7 +109,17 @@ class BridgeSettings(ConfigClientSettings):
     def addresses(self) -> tuple[BrokerAddress, ...]:
         """The brokers in order."""
         parts = [urlsplit(url) for url in self.broker_urls]
-        return tuple(BrokerAddress(part.hostname or "", part.port or _DEFAULT_STOMP_PORT) for part in parts)
+        return tuple(
+            BrokerAddress(part.hostname or "", part.port or _DEFAULT_PORTS[part.scheme], part.scheme == "stomp+ssl")
+            for part in parts
+        )
+
+    def broker_tls(self) -> ssl.SSLContext:
+        """What `stomp+ssl` addresses use: the broker's certificate and name are always verified."""
+        context = ssl.create_default_context(cafile=self.broker_tls_ca)
+        if self.broker_tls_cert and self.broker_tls_key:
+            context.load_cert_chain(self.broker_tls_cert, self.broker_tls_key)
+        return context
 
     def login(self) -> Login:
         """User and password; a password file is read now, so that a changed one counts after a restart."""
@@ -112,10 +140,8 @@ def _url_problem(url: str) -> str:
         port = parts.port
     except ValueError as error:
         return f"a URL is malformed: {error}"
-    if parts.scheme in ("stomp+ssl", "ssl"):
-        return "TLS to the broker is not built yet: use stomp://"
     if parts.username or parts.password:
         return "no login belongs into the URL: use BROKER_USER and BROKER_PASSWORD_FILE"
-    if parts.scheme != "stomp" or not parts.hostname or parts.path.strip("/") or port == 0:
-        return f"{url!r} is not stomp://host:port"
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path.strip("/") or port == 0:
+        return f"{url!r} is neither stomp://host:port nor stomp+ssl://host:port"
     return ""

@@ -10,6 +10,7 @@ from penstock.tracking.v1 import tracking_event_pb2
 from broker_bridge.message import MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind
 from broker_bridge.preparation import PoisonError, prepare
+from broker_bridge.property_types import PropertyType
 from tests.unit.broker_bridge.builders import message, route
 
 EVENT = tracking_event_pb2.TrackingEvent(program_id="p").SerializeToString()
@@ -104,6 +105,45 @@ def test_properties_that_are_not_declared_are_strings() -> None:
     """As they arrive."""
     made = prepare(message(properties={"a": "1"}), route(), attempt=1)
     assert made.attributes == {"a": Attribute(AttributeKind.STRING, "1")}
+
+
+@pytest.mark.parametrize(
+    ("declared", "text", "value"),
+    [
+        (PropertyType.BOOLEAN, "true", True),
+        (PropertyType.BOOLEAN, "false", False),
+        (PropertyType.INTEGER, "-9223372036854775808", -(2**63)),
+        (PropertyType.DOUBLE, "1.0E10", 1e10),
+        (PropertyType.DOUBLE, "-Infinity", float("-inf")),
+        (PropertyType.STRING, "42", "42"),
+        (PropertyType.STRING, "null", "null"),
+        (PropertyType.INTEGER, "null", None),
+    ],
+)
+def test_the_type_of_a_property_is_restored_where_it_is_declared(
+    declared: PropertyType, text: str, value: object
+) -> None:
+    """Null too, which STOMP writes as text; others stay as they are."""
+    made = prepare(
+        message(properties={"a": text, "b": "1"}), route(property_types={"a": declared, "c": declared}), attempt=1
+    )
+    assert made.values == {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("declared", "text"),
+    [
+        (PropertyType.BOOLEAN, "True"),
+        (PropertyType.INTEGER, "9223372036854775808"),
+        (PropertyType.INTEGER, "1_000"),
+        (PropertyType.INTEGER, "1.5"),
+        (PropertyType.DOUBLE, "much"),
+    ],
+)
+def test_a_property_that_is_not_of_its_type_is_poison(declared: PropertyType, text: str) -> None:
+    """With name, value and type."""
+    with pytest.raises(PoisonError, match=f"property a is declared {declared.name}, but '{text}'"):
+        prepare(message(properties={"a": text}), route(property_types={"a": declared}), attempt=1)
 
 
 def test_the_group_comes_from_the_declared_property() -> None:

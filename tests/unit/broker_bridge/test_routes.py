@@ -145,6 +145,7 @@ def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> Non
         ({"retry": {"throttled": {"initial_backoff": "60s"}}}, "retry.throttled.max_backoff", "shorter"),
         ({"retry": {"throttled": {"multiplier": 0.5}}}, "retry.throttled.multiplier", "at least 1"),
         ({"max_in_flight_bytes": 1024}, "max_in_flight_bytes", "not between 1048576 and"),
+        ({"property_types": {"a": 99}}, "property_types.a", "not a PropertyType"),
         ({"lanes": 65}, "lanes", "between 1 and 64"),
         ({"lanes": 2, "concurrency": 2}, "concurrency", "side by side"),
         ({"lanes": 2, "batch": {"max_messages": 2}}, "batch.max_messages", "side by side"),
