@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from services.config.access_file import AccessControl
 from services.config.audit import AuditLog, AuditRecord
@@ -12,7 +12,6 @@ from services.config.expiry import Expiry
 from services.config.guard import Guard
 from services.config.identity import CallerIdentity
 from services.config.key_file import LocalKeys
-from services.config.kms import KeyChain, KmsKeys
 from services.config.parameter import Parameter
 from services.config.pattern import PatternProcess
 from services.config.registry import ParameterRegistry
@@ -29,6 +28,9 @@ from services.runtime.aws import aws_client
 from services.runtime.errors import OutOfRangeError
 from services.runtime.health import HealthBoard
 from services.runtime.http_server import HttpServer
+
+if TYPE_CHECKING:
+    from services.config.dynamodb_store import DynamoDbStore
 
 Hook = Callable[[], Awaitable[None]]
 _PAGE = 500
@@ -71,13 +73,30 @@ async def _store(settings: ConfigSettings, health: HealthBoard, stack: AsyncExit
         return MemoryStore(kept_revisions=settings.kept_revisions)
     # Without room to write parameters can still be read: degraded, not down.
     trouble = partial(health.set, "store", True)
+    if settings.store == "dynamodb":
+        return await stack.enter_async_context(_dynamodb(settings, trouble))
     sqlite = SqliteStore(settings.database, kept_revisions=settings.kept_revisions, on_trouble=trouble)
     return await stack.enter_async_context(sqlite)
+
+
+def _dynamodb(settings: ConfigSettings, trouble: Callable[[str], None]) -> "DynamoDbStore":
+    from services.config.dynamodb_store import DynamoDbStore  # noqa: PLC0415 - botocore takes half a second
+
+    client = aws_client("dynamodb", region=settings.region, endpoint_url=settings.aws_endpoint_url, read_timeout=5.0)
+    return DynamoDbStore(
+        client,
+        table=settings.dynamodb_table,
+        create=settings.create_table,
+        kept_revisions=settings.kept_revisions,
+        on_trouble=trouble,
+    )
 
 
 async def _keys(settings: ConfigSettings, store: ParameterStore) -> KeyWrapper:
     if not settings.kms_key:
         return LocalKeys.opened(settings.key_file, may_create=not await store.holds_secrets())
+    from services.config.kms import KeyChain, KmsKeys  # noqa: PLC0415 - botocore takes half a second
+
     client = aws_client("kms", region=settings.region, endpoint_url=settings.aws_endpoint_url, read_timeout=5.0)
     kms = KmsKeys(client, key=settings.kms_key, arn_prefix=settings.arn_prefix)
     if not settings.key_file.exists():

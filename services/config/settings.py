@@ -16,9 +16,12 @@ class ConfigSettings(ServiceSettings):
 
     port: Port = Field(default=50051, description="Port of the gRPC API; 0 takes a free one.")
     metrics_port: Port = Field(default=51051, description="Port of Prometheus's GET /metrics; 0 switches it off.")
-    store: Literal["sqlite", "memory"] = Field(
-        default="sqlite", description="Where parameters lie; memory loses them when the process ends."
+    store: Literal["sqlite", "dynamodb", "memory"] = Field(
+        default="sqlite",
+        description="Where parameters lie: sqlite for one process, dynamodb for several replicas; memory loses them.",
     )
+    dynamodb_table: str = Field(default="penstock-parameters", min_length=3, description="Table of the DynamoDB store.")
+    create_table: bool = Field(default=False, description="Makes the DynamoDB table where there is none.")
     database: Path = Field(default=Path(".penstock/config/parameters.sqlite3"), description="File of the SQLite store.")
     key_file: Path = Field(
         default=Path(".penstock/config/secret.key"),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
@@ -87,7 +88,9 @@ async def names(
 
 
 class ParameterStoreContract:
-    """The behaviour of `ParameterStore`; subclasses bring the fixture `store`."""
+    """The behaviour of `ParameterStore`; subclasses bring the fixture `store`, which keeps `kept_revisions`."""
+
+    kept_revisions: ClassVar[int] = KEPT_REVISIONS
 
     async def test_an_empty_store_has_revision_0(self, store: ParameterStore) -> None:
         """Nothing was written, nothing is found."""
@@ -374,7 +377,7 @@ class ParameterStoreContract:
     async def test_only_the_newest_events_are_kept(self, store: ParameterStore) -> None:
         """Resuming from before them is an error that says so; what is current stays readable."""
         await put(store, "/old", "kept")
-        for _ in range(3 * KEPT_REVISIONS):
+        for _ in range(3 * self.kept_revisions):
             await put(store, "/a")
         with pytest.raises(OutOfRangeError, match="no longer kept") as caught:
             await store.events("/", after=1, limit=10)
@@ -382,7 +385,7 @@ class ParameterStoreContract:
         oldest = int(caught.value.metadata["oldest_revision"])
         page = await store.events("/", after=oldest, limit=1000)
         assert [event.revision for event in page.events] == list(range(oldest + 1, store.revision + 1))
-        assert len(page.events) >= KEPT_REVISIONS
+        assert len(page.events) >= self.kept_revisions
         found = await current(store, "/old")
         assert found is not None
         assert found.value == "kept"
