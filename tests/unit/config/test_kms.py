@@ -1,4 +1,4 @@
-"""Data keys from KMS, on moto, which enforces the encryption context as KMS does, but neither key policies nor limits."""
+"""Data keys from KMS, on moto, which enforces the encryption context like KMS, but neither key policies nor limits."""
 
 from collections.abc import Iterator
 from typing import Any
