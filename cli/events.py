@@ -1,6 +1,6 @@
 """`penstock events`: the events at rest, read from the persistence service."""
 
-import re
+import json
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.connection import target_option, tls_ca_option, usage_error, with_channel
-from cli.output import print_json, print_rows
+from cli import conversions
+from cli.arguments import moment
+from cli.connection import target_option, tls_ca_option, with_channel
+from cli.output import print_json, print_line, print_rows
 
 if TYPE_CHECKING:
     import grpc
     from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 _COLUMNS = ("occurred_at", "program_id", "event_type", "source", "verdict", "message_id")
-_AGO = re.compile(r"(\d+)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PAGE_SIZE = 1000
 # `tail` looks back this far for events that are stored later than others which occurred after them.
 _LATE = timedelta(seconds=60)
@@ -29,10 +29,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
-    events = typer.Typer(no_args_is_help=True, help="Read the events at rest.")
+    events = typer.Typer(no_args_is_help=True, help="Read the events at rest, and match them to conversions.")
     events.command("list")(list_events)
     events.command("get")(get_event)
     events.command("tail")(tail_events)
+    conversions.register(events)
     app.add_typer(events, name="events")
 
 
@@ -46,7 +47,7 @@ def list_events(
     tls_ca: Path | None = tls_ca_option(),
 ) -> None:
     """List events by the time they occurred, oldest first."""
-    start, end = _moment(since), _moment(until)
+    start, end = moment(since), moment(until)
 
     async def read(channel: "grpc.aio.Channel") -> list["TrackingEvent"]:
         found: list[TrackingEvent] = []
@@ -81,11 +82,11 @@ def get_event(
 def tail_events(
     program: Program = "",
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 1.0,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
     target: str = target_option("persistence", 50054),
     tls_ca: Path | None = tls_ca_option(),
 ) -> None:
-    """Print events as they are stored, until Ctrl-C.
+    """Print events as they are stored, a line each, until Ctrl-C.
 
     An event that occurred more than a minute before it was stored, or before the command started, is not shown.
     """
@@ -99,13 +100,19 @@ def tail_events(
             start = max(started, datetime.now(UTC) - _LATE)
             async for event in _events(channel, program=program, start=start, end=None, page_size=_PAGE_SIZE):
                 if event.message_id not in seen:
-                    print_rows([_row(event)], _COLUMNS, as_json=as_json, empty="")
-                    sys.stdout.flush()
+                    _print_one(_row(event), as_json=as_json)
                 seen[event.message_id] = _seconds(event)
             seen = {message_id: second for message_id, second in seen.items() if second >= start.timestamp()}
             await asyncio.sleep(interval)
 
     with_channel(target, follow, tls_ca=tls_ca)
+
+
+def _print_one(row: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+    else:
+        print_line(row, _COLUMNS)
 
 
 async def _events(
@@ -128,18 +135,6 @@ async def _events(
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
-
-
-def _moment(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        if ago := _AGO.fullmatch(text):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        usage_error(f"{text!r} is neither a time such as 2026-01-31T12:00:00Z nor an age such as 30s, 15m, 2h or 1d")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _seconds(event: "TrackingEvent") -> float:

@@ -24,7 +24,7 @@ async def main(settings: PersistenceSettings) -> None:
         recorder = EventRecorder(stores.events)
 
         def register(server: grpc.aio.Server) -> tuple[str, str]:
-            persistence = servicer.PersistenceServicer(recorder, stores.events)
+            persistence = servicer.PersistenceServicer(recorder, stores.events, stores.conversions)
             persistence_service_pb2_grpc.add_PersistenceServiceServicer_to_server(persistence, server)
             delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery.DeliveryServicer(recorder), server)
             return servicer.SERVICE, DELIVERY_SERVICE

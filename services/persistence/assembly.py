@@ -28,9 +28,10 @@ _REPLICAS = 3
 
 @dataclass(slots=True, kw_only=True)
 class Stores:
-    """Where events lie, and what runs beside it."""
+    """Where events and conversions lie, and what runs beside them."""
 
     events: EventStore
+    conversions: EventStore
     tasks: list[Hook] = field(default_factory=list)
 
 
@@ -43,9 +44,10 @@ async def open_stores(settings: PersistenceSettings, health: HealthBoard, stack:
     openers = {"memory": _memory, "sqlite": _sqlite, "dynamodb": _dynamodb, "cassandra": _cassandra}
     stores = await _patiently(lambda: openers[settings.store](settings, health, stack))
     if settings.retention_seconds is not None:
-        retained = RetainedEvents(stores.events, seconds=settings.retention_seconds)
-        stores.events = retained
-        stores.tasks.append(retained.purge_forever)
+        events = RetainedEvents(stores.events, seconds=settings.retention_seconds)
+        conversions = RetainedEvents(stores.conversions, seconds=settings.retention_seconds)
+        stores.events, stores.conversions = events, conversions
+        stores.tasks += [events.purge_forever, conversions.purge_forever]
     return stores
 
 
@@ -119,7 +121,7 @@ async def _patiently(opener: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _memory(_settings: PersistenceSettings, _health: HealthBoard, _stack: AsyncExitStack) -> Stores:
-    return Stores(events=MemoryEventStore())
+    return Stores(events=MemoryEventStore(), conversions=MemoryEventStore())
 
 
 async def _sqlite(settings: PersistenceSettings, health: HealthBoard, stack: AsyncExitStack) -> Stores:
@@ -131,7 +133,13 @@ async def _sqlite(settings: PersistenceSettings, health: HealthBoard, stack: Asy
             on_trouble=lambda text: health.set("store", not text, text),
         )
     )
-    return Stores(events=store, tasks=[store.failed])
+    conversions = await stack.enter_async_context(
+        SqliteEventStore(
+            settings.database.with_name(f"conversions-of-{settings.database.name}"),
+            on_trouble=lambda text: health.set("conversions", True, text),
+        )
+    )
+    return Stores(events=store, conversions=conversions, tasks=[store.failed, conversions.failed])
 
 
 async def _dynamodb(settings: PersistenceSettings, _health: HealthBoard, stack: AsyncExitStack) -> Stores:
@@ -145,13 +153,13 @@ async def _dynamodb(settings: PersistenceSettings, _health: HealthBoard, stack: 
         max_attempts=1,
         connections=THREADS,
     )
-    store = DynamoDbEventStore(
-        client,
-        table=settings.dynamodb_table,
-        create=settings.create_tables,
-        retention=settings.retention_seconds,
-    )
-    return Stores(events=await stack.enter_async_context(store))
+    events, conversions = [
+        await stack.enter_async_context(
+            DynamoDbEventStore(client, table=table, create=settings.create_tables, retention=settings.retention_seconds)
+        )
+        for table in (settings.dynamodb_table, settings.dynamodb_conversions_table)
+    ]
+    return Stores(events=events, conversions=conversions)
 
 
 async def _cassandra(settings: PersistenceSettings, _health: HealthBoard, stack: AsyncExitStack) -> Stores:
@@ -172,4 +180,8 @@ async def _cassandra(settings: PersistenceSettings, _health: HealthBoard, stack:
         timeout=settings.cassandra_timeout_seconds,
     )
     session = await stack.enter_async_context(CassandraSession(target, migrate=settings.create_tables))
-    return Stores(events=await CassandraEventStore(session, retention=settings.retention_seconds).prepare())
+    events, conversions = [
+        await CassandraEventStore(session, kind=kind, retention=settings.retention_seconds).prepare()
+        for kind in ("events", "conversions")
+    ]
+    return Stores(events=events, conversions=conversions)

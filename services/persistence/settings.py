@@ -28,7 +28,8 @@ class PersistenceSettings(ServiceSettings):
         default=False, description="Make or migrate the tables of DynamoDB or Cassandra; for one process at a time."
     )
     database: Path = Field(
-        default=Path(".penstock/persistence/events.sqlite3"), description="File of the SQLite store."
+        default=Path(".penstock/persistence/events.sqlite3"),
+        description="File of the SQLite store; conversions lie beside it.",
     )
     max_database_bytes: int = Field(
         default=0, ge=0, description="Largest size of that file, reached: RESOURCE_EXHAUSTED; 0 lets the disk decide."
@@ -51,6 +52,9 @@ class PersistenceSettings(ServiceSettings):
         default="", description="SQS queue for records that are no events; needed to read a stream."
     )
     dynamodb_table: str = Field(default="penstock-events", min_length=3, description="Table of the DynamoDB store.")
+    dynamodb_conversions_table: str = Field(
+        default="penstock-conversions", min_length=3, description="Table of what matching finds."
+    )
     cassandra_contact_points: tuple[str, ...] = Field(
         default=("127.0.0.1",), min_length=1, description="Nodes of the local datacentre, any of them."
     )

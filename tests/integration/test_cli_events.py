@@ -3,13 +3,14 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
-from penstock.tracking.v1.tracking_event_pb2 import EVENT_TYPE_IMPRESSION, TrackingEvent
+from penstock.tracking.v1.tracking_event_pb2 import EVENT_TYPE_IMPRESSION, EVENT_TYPE_TRANSACTION, TrackingEvent
 
 from tests.integration.parts import RunningPart
 from tests.integration.test_persistence_service import client, service
@@ -97,13 +98,52 @@ async def test_tail_shows_events_as_they_are_stored(part: RunningPart) -> None:
     assert len(shown) == len(set(shown))
 
 
+async def test_tail_prints_a_json_object_per_line(part: RunningPart) -> None:
+    """For programs that read a stream of them."""
+    process = await start(part.addresses["grpc"], "tail", "--program", "tail-json", "--interval", "0.05", "--json")
+    assert process.stdout is not None
+    line = asyncio.ensure_future(process.stdout.readline())
+    while not line.done():  # until the command has started
+        await put(part, TrackingEvent(message_id=f"json-{time.time_ns()}", program_id="tail-json"))
+        await asyncio.wait((line,), timeout=0.1)
+    process.terminate()
+    await process.communicate()
+    assert json.loads(line.result())["program_id"] == "tail-json"
+
+
+async def test_match_keeps_conversions_that_can_be_listed(part: RunningPart) -> None:
+    """What leads to what; a repeated run changes nothing."""
+    click = event("m-click", 1000, "match")
+    sale = event("m-sale", 2000, "match")
+    sale.event_type, sale.transaction_id = EVENT_TYPE_TRANSACTION, "t-1"
+    lonely = event("m-lonely", 3000, "match")
+    lonely.event_type = EVENT_TYPE_TRANSACTION
+    for one, cookie in ((click, "c"), (sale, "c"), (lonely, "d")):
+        one.cookie_id = cookie
+    await put(part, click, sale, lonely)
+    for _ in range(2):
+        code, output, _ = await run(part.addresses["grpc"], "match", "--program", "match", "--click-window", "30m")
+        assert (code, output.strip()) == (0, "2 transactions, 1 clicks, 0 impressions, 0 duplicates")
+    code, output, _ = await run(part.addresses["grpc"], "conversions", "--program", "match")
+    assert [line.split("\t") for line in output.splitlines()] == [
+        ["1970-01-01T00:33:20Z", "match", "click", "t-1", "m-click", "m-sale"],
+        ["1970-01-01T00:50:00Z", "match", "unattributed", "", "", "m-lonely"],
+    ]
+    code, output, _ = await run(part.addresses["grpc"], "match", "-p", "match", "--click-window", "10m", "--json")
+    assert json.loads(output) == {"transactions": 2, "clicks": 0, "impressions": 0, "duplicates": 0}
+    code, output, _ = await run(part.addresses["grpc"], "conversions", "-p", "match", "--json", "--from", "1970-01-01")
+    assert [row["outcome"] for row in json.loads(output)] == ["unattributed", "unattributed"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
         (("get", "none"), 1, "no event has the message id 'none'"),
         (("list", "--from", "yesterday"), 2, "'yesterday' is neither a time"),
+        (("match", "--click-window", "long"), 2, "'long' is no length of time"),
+        (("match", "--click-window", "900d"), 1, "click_window: is 7.776e+07 s; above 0 and at most 400 days"),
     ],
-    ids=["unknown id", "malformed time"],
+    ids=["unknown id", "malformed time", "malformed window", "endless window"],
 )
 async def test_a_refusal_has_its_exit_code(
     part: RunningPart, arguments: tuple[str, ...], code: int, complaint: str

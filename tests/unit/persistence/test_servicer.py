@@ -21,7 +21,7 @@ NO_CONTEXT: Any = None
 @pytest.fixture
 def servicer() -> PersistenceServicer:
     store = MemoryEventStore()
-    return PersistenceServicer(EventRecorder(store, now=lambda: 1000.0), store)
+    return PersistenceServicer(EventRecorder(store, now=lambda: 1000.0), store, MemoryEventStore())
 
 
 def event(message_id: str, *, second: int = 0, program_id: str = "p", user_agent: str = "") -> TrackingEvent:

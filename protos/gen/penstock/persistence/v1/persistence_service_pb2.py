@@ -22,33 +22,43 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from penstock.persistence.v1 import conversion_pb2 as penstock_dot_persistence_dot_v1_dot_conversion__pb2
 from penstock.tracking.v1 import tracking_event_pb2 as penstock_dot_tracking_dot_v1_dot_tracking__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1penstock/persistence/v1/persistence_service.proto\x12\x17penstock.persistence.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)penstock/tracking/v1/tracking_event.proto\"G\n\x10PutEventsRequest\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.penstock.tracking.v1.TrackingEvent\"M\n\x11PutEventsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.penstock.persistence.v1.PutEventResult\"[\n\x0ePutEventResult\x12\x39\n\x07outcome\x18\x01 \x01(\x0e\x32(.penstock.persistence.v1.PutEventOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\"%\n\x0fGetEventRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"F\n\x10GetEventResponse\x12\x32\n\x05\x65vent\x18\x01 \x01(\x0b\x32#.penstock.tracking.v1.TrackingEvent\"\xad\x01\n\x11ListEventsRequest\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"b\n\x12ListEventsResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.penstock.tracking.v1.TrackingEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x92\x01\n\x0fPutEventOutcome\x12!\n\x1dPUT_EVENT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n\x18PUT_EVENT_OUTCOME_STORED\x10\x01\x12\x1f\n\x1bPUT_EVENT_OUTCOME_DUPLICATE\x10\x02\x12\x1d\n\x19PUT_EVENT_OUTCOME_INVALID\x10\x03\x32\xc0\x02\n\x12PersistenceService\x12\x62\n\tPutEvents\x12).penstock.persistence.v1.PutEventsRequest\x1a*.penstock.persistence.v1.PutEventsResponse\x12_\n\x08GetEvent\x12(.penstock.persistence.v1.GetEventRequest\x1a).penstock.persistence.v1.GetEventResponse\x12\x65\n\nListEvents\x12*.penstock.persistence.v1.ListEventsRequest\x1a+.penstock.persistence.v1.ListEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1penstock/persistence/v1/persistence_service.proto\x12\x17penstock.persistence.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(penstock/persistence/v1/conversion.proto\x1a)penstock/tracking/v1/tracking_event.proto\"G\n\x10PutEventsRequest\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.penstock.tracking.v1.TrackingEvent\"M\n\x11PutEventsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.penstock.persistence.v1.PutEventResult\"[\n\x0ePutEventResult\x12\x39\n\x07outcome\x18\x01 \x01(\x0e\x32(.penstock.persistence.v1.PutEventOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\"%\n\x0fGetEventRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"F\n\x10GetEventResponse\x12\x32\n\x05\x65vent\x18\x01 \x01(\x0b\x32#.penstock.tracking.v1.TrackingEvent\"\xad\x01\n\x11ListEventsRequest\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"b\n\x12ListEventsResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.penstock.tracking.v1.TrackingEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xee\x01\n\x12MatchEventsRequest\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0c\x63lick_window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11impression_window\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"d\n\x13MatchEventsResponse\x12\x14\n\x0ctransactions\x18\x01 \x01(\x03\x12\x0e\n\x06\x63licks\x18\x02 \x01(\x03\x12\x13\n\x0bimpressions\x18\x03 \x01(\x03\x12\x12\n\nduplicates\x18\x04 \x01(\x03\"\xb2\x01\n\x16ListConversionsRequest\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"l\n\x17ListConversionsResponse\x12\x38\n\x0b\x63onversions\x18\x01 \x03(\x0b\x32#.penstock.persistence.v1.Conversion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x92\x01\n\x0fPutEventOutcome\x12!\n\x1dPUT_EVENT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n\x18PUT_EVENT_OUTCOME_STORED\x10\x01\x12\x1f\n\x1bPUT_EVENT_OUTCOME_DUPLICATE\x10\x02\x12\x1d\n\x19PUT_EVENT_OUTCOME_INVALID\x10\x03\x32\xa0\x04\n\x12PersistenceService\x12\x62\n\tPutEvents\x12).penstock.persistence.v1.PutEventsRequest\x1a*.penstock.persistence.v1.PutEventsResponse\x12_\n\x08GetEvent\x12(.penstock.persistence.v1.GetEventRequest\x1a).penstock.persistence.v1.GetEventResponse\x12\x65\n\nListEvents\x12*.penstock.persistence.v1.ListEventsRequest\x1a+.penstock.persistence.v1.ListEventsResponse\x12h\n\x0bMatchEvents\x12+.penstock.persistence.v1.MatchEventsRequest\x1a,.penstock.persistence.v1.MatchEventsResponse\x12t\n\x0fListConversions\x12/.penstock.persistence.v1.ListConversionsRequest\x1a\x30.penstock.persistence.v1.ListConversionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.persistence.v1.persistence_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUTEVENTOUTCOME']._serialized_start=787
-  _globals['_PUTEVENTOUTCOME']._serialized_end=933
-  _globals['_PUTEVENTSREQUEST']._serialized_start=154
-  _globals['_PUTEVENTSREQUEST']._serialized_end=225
-  _globals['_PUTEVENTSRESPONSE']._serialized_start=227
-  _globals['_PUTEVENTSRESPONSE']._serialized_end=304
-  _globals['_PUTEVENTRESULT']._serialized_start=306
-  _globals['_PUTEVENTRESULT']._serialized_end=397
-  _globals['_GETEVENTREQUEST']._serialized_start=399
-  _globals['_GETEVENTREQUEST']._serialized_end=436
-  _globals['_GETEVENTRESPONSE']._serialized_start=438
-  _globals['_GETEVENTRESPONSE']._serialized_end=508
-  _globals['_LISTEVENTSREQUEST']._serialized_start=511
-  _globals['_LISTEVENTSREQUEST']._serialized_end=684
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=686
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=784
-  _globals['_PERSISTENCESERVICE']._serialized_start=936
-  _globals['_PERSISTENCESERVICE']._serialized_end=1256
+  _globals['_PUTEVENTOUTCOME']._serialized_start=1495
+  _globals['_PUTEVENTOUTCOME']._serialized_end=1641
+  _globals['_PUTEVENTSREQUEST']._serialized_start=228
+  _globals['_PUTEVENTSREQUEST']._serialized_end=299
+  _globals['_PUTEVENTSRESPONSE']._serialized_start=301
+  _globals['_PUTEVENTSRESPONSE']._serialized_end=378
+  _globals['_PUTEVENTRESULT']._serialized_start=380
+  _globals['_PUTEVENTRESULT']._serialized_end=471
+  _globals['_GETEVENTREQUEST']._serialized_start=473
+  _globals['_GETEVENTREQUEST']._serialized_end=510
+  _globals['_GETEVENTRESPONSE']._serialized_start=512
+  _globals['_GETEVENTRESPONSE']._serialized_end=582
+  _globals['_LISTEVENTSREQUEST']._serialized_start=585
+  _globals['_LISTEVENTSREQUEST']._serialized_end=758
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=760
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=858
+  _globals['_MATCHEVENTSREQUEST']._serialized_start=861
+  _globals['_MATCHEVENTSREQUEST']._serialized_end=1099
+  _globals['_MATCHEVENTSRESPONSE']._serialized_start=1101
+  _globals['_MATCHEVENTSRESPONSE']._serialized_end=1201
+  _globals['_LISTCONVERSIONSREQUEST']._serialized_start=1204
+  _globals['_LISTCONVERSIONSREQUEST']._serialized_end=1382
+  _globals['_LISTCONVERSIONSRESPONSE']._serialized_start=1384
+  _globals['_LISTCONVERSIONSRESPONSE']._serialized_end=1492
+  _globals['_PERSISTENCESERVICE']._serialized_start=1644
+  _globals['_PERSISTENCESERVICE']._serialized_end=2188
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,8 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from penstock.persistence.v1 import conversion_pb2 as _conversion_pb2
 from penstock.tracking.v1 import tracking_event_pb2 as _tracking_event_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -75,3 +77,51 @@ class ListEventsResponse(_message.Message):
     events: _containers.RepeatedCompositeFieldContainer[_tracking_event_pb2.TrackingEvent]
     next_page_token: str
     def __init__(self, events: _Optional[_Iterable[_Union[_tracking_event_pb2.TrackingEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class MatchEventsRequest(_message.Message):
+    __slots__ = ("program_id", "from_time", "until_time", "click_window", "impression_window")
+    PROGRAM_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    CLICK_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    IMPRESSION_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    program_id: str
+    from_time: _timestamp_pb2.Timestamp
+    until_time: _timestamp_pb2.Timestamp
+    click_window: _duration_pb2.Duration
+    impression_window: _duration_pb2.Duration
+    def __init__(self, program_id: _Optional[str] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., click_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., impression_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class MatchEventsResponse(_message.Message):
+    __slots__ = ("transactions", "clicks", "impressions", "duplicates")
+    TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
+    CLICKS_FIELD_NUMBER: _ClassVar[int]
+    IMPRESSIONS_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    transactions: int
+    clicks: int
+    impressions: int
+    duplicates: int
+    def __init__(self, transactions: _Optional[int] = ..., clicks: _Optional[int] = ..., impressions: _Optional[int] = ..., duplicates: _Optional[int] = ...) -> None: ...
+
+class ListConversionsRequest(_message.Message):
+    __slots__ = ("program_id", "from_time", "until_time", "page_size", "page_token")
+    PROGRAM_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    program_id: str
+    from_time: _timestamp_pb2.Timestamp
+    until_time: _timestamp_pb2.Timestamp
+    page_size: int
+    page_token: str
+    def __init__(self, program_id: _Optional[str] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListConversionsResponse(_message.Message):
+    __slots__ = ("conversions", "next_page_token")
+    CONVERSIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    conversions: _containers.RepeatedCompositeFieldContainer[_conversion_pb2.Conversion]
+    next_page_token: str
+    def __init__(self, conversions: _Optional[_Iterable[_Union[_conversion_pb2.Conversion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

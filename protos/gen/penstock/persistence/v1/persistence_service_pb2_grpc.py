@@ -50,6 +50,16 @@ class PersistenceServiceStub(object):
                 request_serializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.MatchEvents = channel.unary_unary(
+                '/penstock.persistence.v1.PersistenceService/MatchEvents',
+                request_serializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.MatchEventsRequest.SerializeToString,
+                response_deserializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.MatchEventsResponse.FromString,
+                _registered_method=True)
+        self.ListConversions = channel.unary_unary(
+                '/penstock.persistence.v1.PersistenceService/ListConversions',
+                request_serializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListConversionsRequest.SerializeToString,
+                response_deserializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListConversionsResponse.FromString,
+                _registered_method=True)
 
 
 class PersistenceServiceServicer(object):
@@ -77,6 +87,22 @@ class PersistenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MatchEvents(self, request, context):
+        """Joins the clicks and impressions of a cookie to its transactions in a time range, and keeps a conversion per transaction
+        event. The same events give the same conversions, however often and in whatever slices of time this is called; a later
+        call takes in what was stored late. Answers when all is kept, which may take long: give the call a long deadline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConversions(self, request, context):
+        """Lists conversions by program and time of the transaction, oldest first. Pages stay stable meanwhile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PersistenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +120,16 @@ def add_PersistenceServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListEventsRequest.FromString,
                     response_serializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'MatchEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.MatchEvents,
+                    request_deserializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.MatchEventsRequest.FromString,
+                    response_serializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.MatchEventsResponse.SerializeToString,
+            ),
+            'ListConversions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConversions,
+                    request_deserializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListConversionsRequest.FromString,
+                    response_serializer=penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListConversionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +214,60 @@ class PersistenceService(object):
             '/penstock.persistence.v1.PersistenceService/ListEvents',
             penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListEventsRequest.SerializeToString,
             penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.persistence.v1.PersistenceService/MatchEvents',
+            penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.MatchEventsRequest.SerializeToString,
+            penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.MatchEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConversions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.persistence.v1.PersistenceService/ListConversions',
+            penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListConversionsRequest.SerializeToString,
+            penstock_dot_persistence_dot_v1_dot_persistence__service__pb2.ListConversionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

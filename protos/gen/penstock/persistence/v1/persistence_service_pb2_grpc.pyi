@@ -39,6 +39,13 @@ class PersistenceServiceStub:
     """Reads one event by its message id. NOT_FOUND when there is none."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_persistence_service_pb2.ListEventsRequest, _persistence_service_pb2.ListEventsResponse]
     """Lists events by program and time of occurrence, oldest first. Pages stay stable while events are stored."""
+    MatchEvents: _grpc.UnaryUnaryMultiCallable[_persistence_service_pb2.MatchEventsRequest, _persistence_service_pb2.MatchEventsResponse]
+    """Joins the clicks and impressions of a cookie to its transactions in a time range, and keeps a conversion per transaction
+    event. The same events give the same conversions, however often and in whatever slices of time this is called; a later
+    call takes in what was stored late. Answers when all is kept, which may take long: give the call a long deadline.
+    """
+    ListConversions: _grpc.UnaryUnaryMultiCallable[_persistence_service_pb2.ListConversionsRequest, _persistence_service_pb2.ListConversionsResponse]
+    """Lists conversions by program and time of the transaction, oldest first. Pages stay stable meanwhile."""
 
 @_typing.type_check_only
 class PersistenceServiceAsyncStub(PersistenceServiceStub):
@@ -51,6 +58,13 @@ class PersistenceServiceAsyncStub(PersistenceServiceStub):
     """Reads one event by its message id. NOT_FOUND when there is none."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_persistence_service_pb2.ListEventsRequest, _persistence_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists events by program and time of occurrence, oldest first. Pages stay stable while events are stored."""
+    MatchEvents: _aio.UnaryUnaryMultiCallable[_persistence_service_pb2.MatchEventsRequest, _persistence_service_pb2.MatchEventsResponse]  # type: ignore[assignment]
+    """Joins the clicks and impressions of a cookie to its transactions in a time range, and keeps a conversion per transaction
+    event. The same events give the same conversions, however often and in whatever slices of time this is called; a later
+    call takes in what was stored late. Answers when all is kept, which may take long: give the call a long deadline.
+    """
+    ListConversions: _aio.UnaryUnaryMultiCallable[_persistence_service_pb2.ListConversionsRequest, _persistence_service_pb2.ListConversionsResponse]  # type: ignore[assignment]
+    """Lists conversions by program and time of the transaction, oldest first. Pages stay stable meanwhile."""
 
 class PersistenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Events at rest, exactly one row per message id."""
@@ -78,5 +92,24 @@ class PersistenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_persistence_service_pb2.ListEventsResponse, _abc.Awaitable[_persistence_service_pb2.ListEventsResponse]]:
         """Lists events by program and time of occurrence, oldest first. Pages stay stable while events are stored."""
+
+    @_abc_1.abstractmethod
+    def MatchEvents(
+        self,
+        request: _persistence_service_pb2.MatchEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_persistence_service_pb2.MatchEventsResponse, _abc.Awaitable[_persistence_service_pb2.MatchEventsResponse]]:
+        """Joins the clicks and impressions of a cookie to its transactions in a time range, and keeps a conversion per transaction
+        event. The same events give the same conversions, however often and in whatever slices of time this is called; a later
+        call takes in what was stored late. Answers when all is kept, which may take long: give the call a long deadline.
+        """
+
+    @_abc_1.abstractmethod
+    def ListConversions(
+        self,
+        request: _persistence_service_pb2.ListConversionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_persistence_service_pb2.ListConversionsResponse, _abc.Awaitable[_persistence_service_pb2.ListConversionsResponse]]:
+        """Lists conversions by program and time of the transaction, oldest first. Pages stay stable meanwhile."""
 
 def add_PersistenceServiceServicer_to_server(servicer: PersistenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
