@@ -12,7 +12,7 @@ ARGUMENTS ?=
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down lint types imports unit integration cassandra-cluster chaos-bridge protos protos-check protos-release \
+.PHONY: help setup demo test up down lint types imports unit integration cassandra-cluster chaos-bridge chaos-tracking protos protos-check protos-release \
 	bench bench-tracking bench-bridge lock clean
 
 help: ## list the targets
@@ -72,6 +72,9 @@ cassandra-cluster: setup ## three Cassandra nodes, one killed: no acknowledged w
 
 chaos-bridge: setup ## kill and stop broker, bridge and target at random under a JMS producer: 20,000 messages, 20 faults
 	$(BIN)/python -m tests.chaos_bridge $(ARGUMENTS)
+
+chaos-tracking: setup ## kill the intake 1,000 times under load at each level; KILLS=50 for fewer
+	PENSTOCK_CHAOS_KILLS=$(or $(KILLS),1000) $(BIN)/pytest tests/integration/test_tracking_durability.py -v
 
 protos: setup $(PROTOS_PYTHON) ## check the .proto files and generate the stubs
 	$(BIN)/buf lint

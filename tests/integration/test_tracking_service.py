@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -28,6 +26,7 @@ from services.runtime.channel import open_channel
 from services.runtime.errors import PenstockError, ResourceExhaustedError
 from services.runtime.status import from_rpc_error
 from tests.integration.conftest import describe_valkey, running
+from tests.integration.intake_kills import event, events, killed_in_a_storm
 from tests.integration.parts import RunningPart
 from tests.integration.test_persistence_service import small_disk
 from tests.integration.tracking_harness import (
@@ -42,14 +41,6 @@ from tests.integration.tracking_harness import (
 )
 
 ACCEPTED, REJECTED = delivery_pb.DELIVERY_OUTCOME_ACCEPTED, delivery_pb.DELIVERY_OUTCOME_REJECTED
-
-
-def event(message_id: str, program_id: str = "p", *, size: int = 0) -> TrackingEvent:
-    return TrackingEvent(program_id=program_id, message_id=message_id, user_agent="x" * size)
-
-
-def events(name: str, count: int, *, size: int = 0) -> Sequence[TrackingEvent]:
-    return [event(f"{name}-{number}", size=size) for number in range(count)]
 
 
 @pytest.fixture
@@ -316,60 +307,6 @@ async def test_a_full_disk_refuses_clearly_and_nothing_accepted_is_lost(redis: s
             assert len(rows) == len(accepted) + 20
 
 
-@asynccontextmanager
-async def storm(where: Intake, acknowledged: set[str], name: str) -> AsyncIterator[asyncio.Event]:
-    """Eight senders until the intake dies; the event is set when each kept it busy for a while."""
-    busy = asyncio.Event()
-
-    async def send(sender: int) -> None:
-        number = 0
-        while True:
-            # Large events: more of what a wrong intake would confirm too early is still on its way to the file.
-            batch = events(f"{name}-{sender}-{number}", 50, size=2000)
-            outcomes = await where.track(*batch)
-            assert set(outcomes) <= {"ACCEPTED", "UNVERIFIED"}
-            acknowledged.update(one.message_id for one in batch)
-            number += 1
-            if number == 10:
-                busy.set()
-
-    senders = [asyncio.create_task(send(sender)) for sender in range(8)]
-    yield busy
-    endings = await asyncio.gather(*senders, return_exceptions=True)
-    assert all(isinstance(ending, grpc.aio.AioRpcError) for ending in endings)
-
-
-async def lost_by_kill(where: Intake, name: str) -> set[str]:
-    """The acknowledged events that are not in the log after a kill in a storm."""
-    acknowledged: set[str] = set()
-    async with storm(where, acknowledged, name) as busy:
-        await asyncio.wait_for(busy.wait(), 60)
-        await where.part.kill()
-    assert acknowledged
-    return acknowledged - set(where.logged())
-
-
-@pytest.mark.parametrize("level", ["disk", "os"])
-async def test_killed_in_a_storm_it_loses_no_acknowledged_event(redis: str, tmp_path: Path, level: str) -> None:
-    """Five kills, each followed by a start on the same log. This proves survival of the process, not of the machine."""
-    async with intake(tmp_path, redis=redis, redis_prefix="kill", ack_level=level) as where:
-        await where.put_program("p")
-        for kill in range(5):
-            assert await lost_by_kill(where, f"kill-{kill}") == set()
-            await where.start()
-
-
-async def test_at_level_memory_a_kill_loses_events(redis: str, tmp_path: Path) -> None:
-    """The control: the same storm and the same look into the log do see a loss where there is one."""
-    async with intake(tmp_path, redis=redis, redis_prefix="kill", ack_level="memory") as where:
-        await where.put_program("p")
-        for kill in range(20):
-            if await lost_by_kill(where, f"memory-{kill}"):
-                return
-            await where.start()
-    pytest.fail("twenty kills at level memory lost nothing: this test could not see a loss at level disk either")
-
-
 async def test_killed_while_shipping_every_event_is_one_row(redis: str, tmp_path: Path) -> None:
     """What was shipped twice is stored once; what was acknowledged is stored."""
     (port,) = free_port_numbers(1)
@@ -380,9 +317,7 @@ async def test_killed_while_shipping_every_event_is_one_row(redis: str, tmp_path
         await where.put_program("p")
         acknowledged: set[str] = set()
         for kill in range(3):
-            async with storm(where, acknowledged, f"ship-{kill}") as busy:
-                await asyncio.wait_for(busy.wait(), 60)
-                await where.part.kill()
+            acknowledged |= await killed_in_a_storm(where, f"ship-{kill}", after=40)
             await where.start()
         rows = await all_stored(store, list(acknowledged))
         ids = [row.message_id for row in rows]

@@ -1,6 +1,7 @@
 """Intakes as processes of their own, for tests: described, spoken to, and their log read after they died."""
 
 import asyncio
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -73,6 +74,10 @@ class Intake:
 
     async def http(self, method: str, target: str, body: bytes | None = None) -> Answer:
         return await asyncio.to_thread(_http, method, f"http://{self.http_address}{target}", body)
+
+    def begin_anew(self) -> None:
+        """Empties the log of an intake that is not running."""
+        shutil.rmtree(self.part.spec.data_directory / "log")
 
     def logged(self) -> list[str]:
         """The message ids in the log of an intake that is not running, in order."""
