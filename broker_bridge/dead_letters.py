@@ -62,6 +62,8 @@ def obstacle_to_copy(message: Message) -> str:
     """What a copy sent over STOMP would lose or break; empty when it would be faithful."""
     if message.kind is MessageKind.EMPTY:
         return "it may be a Map, Object or Stream message, whose body STOMP does not carry"
+    if message.kind is MessageKind.MAP:
+        return "it is a Map message, of which the broker's JSON does not hold every character"
     if len(message.properties) + len(STORY) + 10 > MAX_HEADERS:
         return f"it has {len(message.properties)} properties"
     for name, value in message.properties.items():

@@ -42,6 +42,7 @@ def subscribe(
     receipt: str,
     browser: bool = False,
     durable: str = "",
+    transformation: str = "",
 ) -> bytes:
     """A subscription acknowledged message by message, or one that only looks; `durable` is its name to a topic."""
     headers = {
@@ -53,6 +54,8 @@ def subscribe(
     }
     if selector:
         headers["selector"] = selector
+    if transformation:
+        headers["transformation"] = transformation
     if durable:
         headers["activemq.subscriptionName"] = durable
     if browser:

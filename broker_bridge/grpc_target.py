@@ -7,6 +7,7 @@ from google.protobuf import timestamp_pb2
 from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
 from penstock.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 
+from broker_bridge.message import MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.property_types import PropertyValue
 from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Origin, Outcome, Rejected, Reply, Retry
@@ -96,7 +97,11 @@ def broker_message(parcel: Parcel) -> broker_message_pb2.BrokerMessage:
         redelivered=message.redelivered,
         group=parcel.group,
     )
-    if parcel.text is None:
+    if message.kind is MessageKind.MAP:
+        for name, value in message.entries.items():
+            set_value(encoded.map.entries[name], value)
+        encoded.map.SetInParent()
+    elif parcel.text is None:
         encoded.data = message.body
     else:
         encoded.text = parcel.text

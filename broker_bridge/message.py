@@ -6,11 +6,15 @@ not known".
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import lru_cache
+from typing import TypeAlias
 
 from broker_bridge.text_codec import decode_text
+
+MapValue: TypeAlias = str | int | float | bool | bytes | None
+"""A value of a Map message; None is null."""
 
 # Headers that STOMP 1.2 or ActiveMQ set themselves; every other header is a JMS property.
 _STANDARD_HEADERS = frozenset(
@@ -34,6 +38,7 @@ _STANDARD_HEADERS = frozenset(
         "subscription",
         "timestamp",
         "transformation",
+        "transformation-error",
         "type",
     }
 )
@@ -64,6 +69,8 @@ class MessageKind(Enum):
     """TextMessage with text."""
     BYTES = auto()
     """BytesMessage, empty or not."""
+    MAP = auto()
+    """MapMessage, where the route has the broker write it as JSON."""
     EMPTY = auto()
     """No body: an empty Message or TextMessage, or a Map, Object or Stream message that STOMP does not carry."""
 
@@ -73,7 +80,8 @@ class Message:
     """A message as received. `body` holds the bytes of the frame, so that a copy is exact.
 
     Times are milliseconds since 1970; `expires_at` 0 means never, `sent_at` 0 unknown. Destinations are written
-    `queue://orders`. `original_destination` is set by the broker on what it moved to a dead letter queue.
+    `queue://orders`. `original_destination` is set by the broker on what it moved to a dead letter queue. `entries` are
+    those of a Map message; `transformation_error` tells why the broker could not write the body.
     """
 
     id: str
@@ -91,6 +99,8 @@ class Message:
     persistent: bool = True
     redelivered: bool = False
     original_destination: str = ""
+    entries: Mapping[str, MapValue] = field(default_factory=dict)
+    transformation_error: str = ""
 
     @property
     def key(self) -> str:
@@ -129,6 +139,7 @@ def decode_message(headers: Mapping[str, str], body: bytes, *, source: str, rece
         persistent=get("persistent") == "true",
         redelivered=get("redelivered") == "true",
         original_destination=to_uri(get("original-destination", "")),
+        transformation_error=get("transformation-error", ""),
     )
 
 

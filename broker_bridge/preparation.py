@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from penstock.bridge.v1 import route_pb2
 
+from broker_bridge.map_message import map_json
 from broker_bridge.message import Message, MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.property_types import PropertyValue, restore
@@ -98,13 +99,12 @@ def _number(name: str, value: str) -> str:
 
 def _body(message: Message, route: Route) -> str | None:
     """The body as text, None where it is bytes."""
+    if message.transformation_error:
+        raise PoisonError(f"the broker cannot write its body: {message.transformation_error}")
+    if message.kind is MessageKind.MAP:
+        return _map(message, route)
     if message.kind is MessageKind.EMPTY:
-        if not route.accept_empty:
-            raise PoisonError(
-                "the message has no body that STOMP carries: a Map, Object or Stream message, or an empty one "
-                "(accept_empty lets those pass)"
-            )
-        return "" if route.body_format in (route_pb2.BODY_FORMAT_TEXT, route_pb2.BODY_FORMAT_AUTO) else None
+        return _nothing(route)
     if route.body_format == route_pb2.BODY_FORMAT_PROTOBUF:
         fault = fault_of(message.body, route.protobuf_type)
         if fault:
@@ -112,6 +112,25 @@ def _body(message: Message, route: Route) -> str | None:
         return None
     if message.kind is MessageKind.BYTES and route.body_format == route_pb2.BODY_FORMAT_AUTO:
         return None
+    return _text(message, route)
+
+
+def _map(message: Message, route: Route) -> str:
+    if route.body_format in (route_pb2.BODY_FORMAT_BYTES, route_pb2.BODY_FORMAT_PROTOBUF):
+        raise PoisonError("it is a Map message, and the route wants bytes")
+    return map_json(message.entries)
+
+
+def _nothing(route: Route) -> str | None:
+    if not route.accept_empty:
+        raise PoisonError(
+            "the message has no body that STOMP carries: a Map, Object or Stream message, or an empty one "
+            "(accept_empty lets those pass)"
+        )
+    return "" if route.body_format in (route_pb2.BODY_FORMAT_TEXT, route_pb2.BODY_FORMAT_AUTO) else None
+
+
+def _text(message: Message, route: Route) -> str | None:
     try:
         text = message.text()
     except TextError as error:

@@ -21,6 +21,7 @@ from broker_bridge.failures import Failures, reasons_of
 from broker_bridge.fan_out import Attempt, FanOut
 from broker_bridge.filtering import FilteringUnavailableError, Match, MessageFilter, Unmatched, fixed_destinations
 from broker_bridge.inbox import Inbox
+from broker_bridge.map_message import read_transformed
 from broker_bridge.message import decode_message
 from broker_bridge.parcel import Parcel
 from broker_bridge.postponement import postponed
@@ -99,6 +100,8 @@ class Pump:
         entries = []
         for headers, body in frames:
             message = decode_message(headers, body, source=self.route.source, received_at=wall)
+            if self.route.transform_maps:
+                message = read_transformed(message)
             waited = postponed(message)
             self._window.received(len(body))
             entry = self._ledger.receive(waited.message if waited else message, headers["ack"], now=now)
@@ -138,6 +141,9 @@ class Pump:
 
     def prefetch(self) -> int:
         return self._window.size
+
+    def is_idle(self) -> bool:
+        return not self._ledger.in_flight()
 
     def renewal(self) -> str:
         return self._window.renewal(in_flight=self._ledger.in_flight(), in_flight_bytes=self._ledger.in_flight_bytes())

@@ -88,6 +88,7 @@ class Route:
     group_property: str = ""
     accept_empty: bool = False
     property_types: Mapping[str, PropertyType] = field(default_factory=lambda: MappingProxyType({}))
+    transform_maps: bool = False
     lanes: int = 0
     max_in_flight_bytes: int = 64 * _MEBIBYTE
     rate_limit: float = 0.0
@@ -298,6 +299,7 @@ def _route(name: str, document: route_pb2.Route, targets: tuple[TargetSpec, ...]
         retry=retry_policy(document.retry),
         concurrency=1 if document.lanes else document.concurrency or 4,
         property_types=MappingProxyType({key: _PROPERTY_TYPES[kind] for key, kind in document.property_types.items()}),
+        transform_maps=document.transform_maps,
         lanes=document.lanes,
         max_in_flight_bytes=document.max_in_flight_bytes or 64 * _MEBIBYTE,
         rate_limit=document.rate_limit,

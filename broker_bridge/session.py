@@ -6,6 +6,7 @@ it ends, for whatever reason, the next address of the list is tried after a grow
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,6 +30,7 @@ from broker_bridge.routes import Route
 from broker_bridge.settlement import AckBatch, Entry
 from broker_bridge.source import is_topic
 from broker_bridge.transfer import transfer
+from broker_bridge.transforming import Transforming
 from services.runtime.retry import Backoff
 
 _SUBSCRIPTION = "route"
@@ -53,6 +55,10 @@ class Consumer(Protocol):
 
     def prefetch(self) -> int:
         """How many messages the broker may send ahead on the next connection."""
+        ...
+
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight."""
         ...
 
     def renewal(self) -> str:
@@ -105,6 +111,7 @@ class Session:
         self._epoch = 0
         self._transacted = 0
         self._renewing = self._closed = False
+        self._transforming = Transforming(wanted=route.transform_maps, now=time.monotonic)
         self._numbers = itertools.count(1)
         self._log = structlog.get_logger("session").bind(route=route.name)
 
@@ -142,18 +149,21 @@ class Session:
             self._transacted = 0
             self._connection = connection
             receipt = f"subscribe-{self._epoch}"
+            terms = self._transforming.begin(prefetch=consumer.prefetch())
             frames = subscribe(
                 _SUBSCRIPTION,
                 to_stomp(self._route.source),
                 selector=self._route.selector,
-                prefetch=consumer.prefetch(),
+                prefetch=terms.prefetch,
                 receipt=receipt,
                 durable=self._durable,
+                transformation=terms.transformation,
             )
             await connection.request(frames, receipt)
         except BaseException:
             self._connection = None
             connection.abort("given up")
+            self._transforming.ended()
             raise
         self._log.info("subscribed", source=self._route.source, broker=str(address), server=connection.server)
         self._report(SessionState(active=True, detail="", server=f"{address} {connection.server}"))
@@ -162,6 +172,8 @@ class Session:
             await self._watch(connection, consumer)
         finally:
             probing.cancel()
+            if not self._renewing:
+                self._transforming.ended()
 
     async def _return_to_first(self, address: BrokerAddress) -> None:
         """Renews the subscription when the preferred broker is back."""
@@ -181,7 +193,7 @@ class Session:
             await asyncio.wait({connection.ended}, timeout=_WATCH_SECONDS)
             if consumer.unconfirmed_seconds() > _RECEIPT_SECONDS:
                 connection.abort(f"{connection.address} did not confirm ACKs within {_RECEIPT_SECONDS:g} s")
-            self._renew(consumer.renewal())
+            self._renew(consumer.renewal() or self._transforming.renewal(idle=consumer.is_idle()))
         raise ConnectionLostError(connection.ended.result())
 
     def _renew(self, reason: str) -> None:
@@ -201,7 +213,7 @@ class Session:
         if self._consumer is None:
             return
         try:
-            self._consumer.received(messages)
+            self._consumer.received(self._transforming.received(messages))
             self._renew(self._consumer.renewal())
         except (KeyError, ValueError) as error:
             self._drop(f"the broker sent a MESSAGE frame that cannot be read: {error!r}")

@@ -93,3 +93,42 @@ async def test_types_of_properties_are_restored_where_the_route_declares_them(
     assert values == {"flag": True, "count": 2**62, "share": 0.5, "code": "007", "other": "7"}
     (dead,) = await bridge.dead_letters(queue)
     assert "property flag is declared BOOLEAN, but 'yes'" in dead.reason
+
+
+async def test_map_messages_are_typed_where_the_route_asks_for_it(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """An Object message, at which the broker ends every connection, becomes a dead letter and holds nobody up."""
+    await bridge.put("maps", route(queue, service, transform_maps=True))
+    entries: dict[str, JmsTyped] = {"count": 7, "code": "007", "flag": True, "share": 0.5, "data": b"\x00\xff"}
+    sent = [
+        JmsMessage(entries=entries),
+        JmsMessage(object_text="object"),
+        JmsMessage(text="text"),
+        JmsMessage(entries={}),
+        JmsMessage(data=b"bytes"),
+        JmsMessage(items=[1]),
+    ]
+    await asyncio.to_thread(jms.send, queue, sent)
+
+    async def decided() -> bool:
+        return (await bridge.stats("maps")).settled == len(sent)
+
+    await eventually(decided, "all decided")
+    by_kind = {
+        message.WhichOneof("body"): message
+        for message in service.messages
+        if message.map.entries or not message.HasField("map")
+    }
+    assert set(service.times_delivered.values()) == {1}
+    assert len(service.messages) == 4
+    values = by_kind["map"].map.entries
+    assert {name: getattr(value, value.WhichOneof("kind") or "") for name, value in values.items()} == entries
+    assert (by_kind["text"].text, by_kind["data"].data) == ("text", b"bytes")
+    dead = await bridge.dead_letters(queue)
+    assert sorted(letter.reason.partition(":")[0] for letter in dead) == [
+        "the broker cannot write its body",
+        "the message has no body that STOMP carries",
+    ]
+    moved = (await asyncio.to_thread(jms.drain, f"DLQ.{queue}")).messages
+    assert {message.kind for message in moved} == {"object", "stream"}

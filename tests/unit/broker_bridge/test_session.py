@@ -48,6 +48,9 @@ class Listener:
     def prefetch(self) -> int:
         return 7
 
+    def is_idle(self) -> bool:
+        return True
+
     def renewal(self) -> str:
         return self.reasons.pop() if self.reasons else ""
 
