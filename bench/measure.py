@@ -105,18 +105,71 @@ async def compare(
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Comparison:
     """Run both sides in alternation; who begins changes every round. Warm-up rounds are not counted."""
+    (comparison,) = await compare_all([(subject, peer)], ours=ours, rounds=rounds, warm_ups=warm_ups, progress=progress)
+    return comparison
+
+
+async def compare_all(
+    peers: Sequence[tuple[Subject, Side]],
+    *,
+    ours: Side,
+    rounds: int = ROUNDS,
+    warm_ups: int = 1,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> list[Comparison]:
+    """Run ours and several peers in the same rounds; the order is turned around every round."""
     if rounds < MIN_ROUNDS:
         raise ValueError(f"{rounds} rounds tell nothing; at least {MIN_ROUNDS} are needed")
-    samples: dict[str, list[Sample]] = {"ours": [], "peer": []}
+    key = peers[0][0].key
+    names = ["ours", "peer"] if len(peers) == 1 else ["ours", *(subject.key for subject, _ in peers)]
+    sides = dict(zip(names, [ours, *(peer for _, peer in peers)], strict=True))
+    unit = peers[0][0].unit
+    samples: dict[str, list[Sample]] = {name: [] for name in names}
     for number in range(1 - warm_ups, rounds + 1):
-        order = (("ours", ours), ("peer", peer)) if number % 2 else (("peer", peer), ("ours", ours))
-        for name, side in order:
-            sample = await side()
+        for name in names if number % 2 else reversed(names):
+            sample = await sides[name]()
             if number > 0:
                 samples[name].append(sample)
             label = f"round {number} of {rounds}" if number > 0 else "warm-up"
-            progress(f"{subject.key}: {label}, {name} {sample.rate:,.0f} {subject.unit}")
-    return Comparison(subject=subject, ours=samples["ours"], peer=samples["peer"])
+            progress(f"{key}: {label}, {name} {sample.rate:,.0f} {unit}")
+    return [
+        Comparison(subject=subject, ours=samples["ours"], peer=samples[name])
+        for (subject, _), name in zip(peers, names[1:], strict=True)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """What is measured by itself: the documented `key`, what it means, its unit, and the most it should be."""
+
+    key: str
+    what: str
+    unit: str
+    ceiling: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """One value per round. It belongs to this machine: only its order of magnitude means something elsewhere."""
+
+    limit: Limit
+    values: Sequence[float]
+
+    @property
+    def value(self) -> float:
+        return median(self.values)
+
+    def figures(self) -> dict[str, Any]:
+        """Everything a reader needs to judge the value."""
+        return {
+            "what": self.limit.what,
+            "unit": self.limit.unit,
+            "ceiling": self.limit.ceiling,
+            "rounds": len(self.values),
+            "value": round(self.value, 2),
+            "lowest": round(min(self.values), 2),
+            "highest": round(max(self.values), 2),
+        }
 
 
 def print_progress(text: str) -> None:

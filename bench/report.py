@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import Comparison
+from bench.measure import Comparison, Measurement
 
 _WIDTH = 140  # of the table where the output is no terminal
 RESULTS = Path(__file__).with_name("results")
@@ -26,13 +26,20 @@ ran on it.
 """
 
 
-def publish(name: str, comparisons: Sequence[Comparison], machine: Mapping[str, Any], notes: Sequence[str]) -> None:
-    """Print the comparisons, write them to `results/<name>.json`, and make the page anew."""
+def publish(
+    name: str,
+    comparisons: Sequence[Comparison],
+    machine: Mapping[str, Any],
+    notes: Sequence[str],
+    measurements: Sequence[Measurement] = (),
+) -> None:
+    """Print what was measured, write it to `results/<name>.json`, and make the page anew."""
     figures = {comparison.subject.key: comparison.figures() for comparison in comparisons}
     result = {
         "name": name,
         "ratios": {key: figure["ratio"] for key, figure in figures.items()},
         "figures": figures,
+        "values": {measured.limit.key: measured.figures() for measured in measurements},
         "machine": dict(machine),
         "notes": list(notes),
     }
@@ -53,6 +60,11 @@ def _section(result: Mapping[str, Any]) -> list[str]:
     for key, figure in result["figures"].items():
         cells = (f"`{key}`", figure["what"], *_cells(figure))
         lines.append(f"| {' | '.join(cells)} |")
+    if values := result.get("values"):
+        lines += ["", "| key | what | value | range | ceiling | |", "|---|---|---|---|---|---|"]
+        lines += [
+            f"| `{key}` | {figure['what']} | {' | '.join(_value_cells(figure))} |" for key, figure in values.items()
+        ]
     lines += ["", *(f"- {note}" for note in result["notes"])]
     return [*lines, ""] if result["notes"] else lines
 
@@ -78,6 +90,16 @@ def _cells(figure: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _value_cells(figure: Mapping[str, Any]) -> tuple[str, ...]:
+    unit = figure["unit"]
+    return (
+        f"{figure['value']:g} {unit}",
+        f"{figure['lowest']:g} to {figure['highest']:g}",
+        f"{figure['ceiling']:g} {unit}",
+        "kept" if figure["value"] <= figure["ceiling"] else "**above the ceiling**",
+    )
+
+
 def _rate(side: Mapping[str, float], unit: str) -> str:
     text = f"{side['median']:,.0f} {unit}"
     return f"{text}, {side['cpu_microseconds']:.0f} µs CPU each" if "cpu_microseconds" in side else text
@@ -89,6 +111,9 @@ def _print(result: Mapping[str, Any]) -> None:
         table.add_column(column)
     for key, figure in result["figures"].items():
         table.add_row(key, *(cell.replace("**", "") for cell in _cells(figure)))
+    for key, figure in result["values"].items():
+        value, spread, ceiling, verdict = (cell.replace("**", "") for cell in _value_cells(figure))
+        table.add_row(key, value, "", "", spread, f"at most {ceiling}", verdict)
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH

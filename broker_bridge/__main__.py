@@ -7,7 +7,7 @@ from penstock.client import IDEMPOTENT_METHODS, ParameterWatcher, SnapshotFile, 
 from prometheus_client import REGISTRY
 
 from broker_bridge.bridge import Bridge
-from broker_bridge.opening import open_parts
+from broker_bridge.opening import calm_garbage_collector, open_parts
 from broker_bridge.routes import ROUTES_PATH
 from broker_bridge.servicer import BridgeServicer
 from broker_bridge.settings import BridgeSettings
@@ -18,6 +18,7 @@ from services.runtime.server import run, serve
 
 async def main(settings: BridgeSettings) -> None:
     """Serves until told to stop."""
+    calm_garbage_collector()
     health = HealthBoard()
     config = open_channel(
         settings.config_target,

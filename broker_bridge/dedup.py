@@ -31,6 +31,8 @@ class Claimed:
     throttled: int = 0
 
     def tries(self) -> Tries:
+        if not self.unavailable and not self.throttled:
+            return Tries(begun=self.attempt)
         counts = zip(EXCUSED, (self.unavailable, self.throttled), strict=True)
         return Tries(begun=self.attempt, excused={error_class: count for error_class, count in counts if count})
 

@@ -83,18 +83,25 @@ class FrameReader:
 
 def _parse_head(head: bytes) -> tuple[str, dict[str, str]]:
     # Brokers that send modified UTF-8 have already replaced what is no UTF-8 in headers; nothing is lost here.
-    lines = head.decode(errors="replace").split("\n")
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        text = line.removesuffix("\r")
-        name, _, value = text.partition(":")
-        if "\\" in text:
-            name, value = _ESCAPE.sub(_unescape, name), _ESCAPE.sub(_unescape, value)
+    text = head.decode(errors="replace")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").removesuffix("\r")
+    command, *lines = text.split("\n")
+    pairs = [line.split(":", 1) if ":" in line else (line, "") for line in lines]
+    if "\\" in text:
+        # Two headers of each message hold escaped colons, its id and that of its ACK; names hardly ever do.
+        pairs = [
+            (_unescaped(name) if "\\" in name else name, _unescaped(value) if "\\" in value else value)
+            for name, value in pairs
+        ]
+    headers = dict(pairs)  # type: ignore[arg-type]  # each has two elements
+    if len(headers) < len(pairs):
         # Section "Repeated Header Entries": the first one counts.
-        if name not in headers:
-            headers[name] = value
-    return lines[0].removesuffix("\r"), headers
+        headers = dict(reversed(pairs))  # type: ignore[arg-type]
+    return command, headers
 
 
-def _unescape(match: re.Match[str]) -> str:
-    return _UNESCAPED.get(match[0], match[0])
+def _unescaped(text: str) -> str:
+    if "\\\\" in text:
+        return _ESCAPE.sub(lambda match: _UNESCAPED.get(match[0], match[0]), text)
+    return text.replace("\\c", ":").replace("\\n", "\n").replace("\\r", "\r")

@@ -43,12 +43,13 @@ _STANDARD_HEADERS = frozenset(
     }
 )
 # What the values of headers look like whose names a JMS property may have.
+_BOOLEANS = ("true", "false")
 _FORMS: Mapping[str, Callable[[str], bool]] = {
     "destination": lambda value: value.startswith("/"),
     "expires": lambda value: not value or value.isdecimal(),
-    "persistent": lambda value: value in ("true", "false"),
+    "persistent": lambda value: value in _BOOLEANS,
     "priority": lambda value: not value or value.isdecimal(),
-    "redelivered": lambda value: value in ("true", "false"),
+    "redelivered": lambda value: value in _BOOLEANS,
     "timestamp": lambda value: not value or value.isdecimal(),
 }
 _STOMP_PREFIXES = {
@@ -124,11 +125,7 @@ def decode_message(headers: Mapping[str, str], body: bytes, *, source: str, rece
         destination=to_uri(headers["destination"]) if headers["destination"].startswith("/") else source,
         kind=_kind(headers, body),
         body=body,
-        properties={
-            name: value
-            for name, value in headers.items()
-            if name not in _STANDARD_HEADERS or (name in _FORMS and not _FORMS[name](value))
-        },
+        properties=_properties(headers),
         correlation_id=get("correlation-id", ""),
         reply_to=to_uri(get("reply-to", "")),
         type=get("type", ""),
@@ -141,6 +138,24 @@ def decode_message(headers: Mapping[str, str], body: bytes, *, source: str, rece
         original_destination=to_uri(get("original-destination", "")),
         transformation_error=get("transformation-error", ""),
     )
+
+
+def _properties(headers: Mapping[str, str]) -> dict[str, str]:
+    """What no header is, and what has the name of one and not its form."""
+    properties = {name: value for name, value in headers.items() if name not in _STANDARD_HEADERS}
+    get = headers.get
+    if not (
+        headers["destination"][:1] == "/"
+        and get("timestamp", "0").isdecimal()
+        and get("expires", "0").isdecimal()
+        and get("priority", "4").isdecimal()
+        and get("persistent", "true") in _BOOLEANS
+        and get("redelivered", "true") in _BOOLEANS
+    ):  # hardly ever: the forms of all headers take a while to check
+        properties |= {
+            name: headers[name] for name, fits in _FORMS.items() if name in headers and not fits(headers[name])
+        }
+    return properties
 
 
 def _kind(headers: Mapping[str, str], body: bytes) -> MessageKind:

@@ -4,7 +4,18 @@ from itertools import cycle
 import psutil
 import pytest
 
-from bench.measure import Comparison, CpuClock, Machine, Sample, Subject, compare
+from bench.measure import (
+    Comparison,
+    CpuClock,
+    Limit,
+    Machine,
+    Measurement,
+    Sample,
+    Side,
+    Subject,
+    compare,
+    compare_all,
+)
 
 SUBJECT = Subject(key="ours_vs_peer", what="something", unit="events/s", floor=0.5)
 
@@ -113,3 +124,30 @@ def test_the_machine_is_described_with_its_load() -> None:
     assert figures["cpus"] >= 1
     assert {"load_before", "load_after", "python", "system", "measured_at"} <= figures.keys()
     assert 0 <= figures["others_share"] <= 1
+
+
+async def test_several_peers_run_in_the_same_rounds_and_share_ours() -> None:
+    """The order is turned around every round."""
+    order: list[str] = []
+
+    def side(name: str, rate: float) -> Side:
+        async def run() -> Sample:
+            order.append(name)
+            return sample(rate)
+
+        return run
+
+    other = Subject(key="ours_vs_other", what="something", unit="events/s", floor=1.0)
+    first, second = await compare_all(
+        [(SUBJECT, side("peer", 2.0)), (other, side("other", 4.0))], ours=side("ours", 1.0), rounds=5
+    )
+    assert order[:6] == ["other", "peer", "ours", "ours", "peer", "other"]
+    assert (first.ratio, second.ratio) == (0.5, 0.25)
+    assert (first.reached, second.reached) == (True, False)
+
+
+def test_a_value_is_the_median_of_its_rounds() -> None:
+    """With its range and its ceiling."""
+    limit = Limit(key="wait_ms", what="something", unit="ms", ceiling=5.0)
+    figures = Measurement(limit=limit, values=[1.0, 9.0, 2.0]).figures()
+    assert (figures["value"], figures["lowest"], figures["highest"], figures["ceiling"]) == (2.0, 1.0, 9.0, 5.0)
