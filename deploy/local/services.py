@@ -1,5 +1,6 @@
 """The suite's own processes as parts of the embedded stack: what each is told, and how to see that it serves."""
 
+import asyncio
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -41,23 +42,30 @@ def python_process(
 async def answers_serving(address: str, name: str) -> None:
     """One grpc.health.v1 Check of the process as a whole.
 
+    In a thread, by a blocking channel: gRPC's asyncio channels want one event loop per process, and a program that
+    starts a stack on a loop of its own may have its channels on another.
+
     Raises:
         PartNotReadyError: no answer within two seconds, or another one than SERVING.
     """
-    import grpc.aio  # noqa: PLC0415 - half a second that `penstock --help` must not pay
+    await asyncio.to_thread(_check_health, address, name)
+
+
+def _check_health(address: str, name: str) -> None:
+    import grpc  # noqa: PLC0415 - half a second that `penstock --help` must not pay
     from grpc_health.v1 import health_pb2  # noqa: PLC0415
 
     # A subchannel shared between probes would sit out its reconnect back-off although the process serves by now.
     options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
-    async with grpc.aio.insecure_channel(address, options=options) as channel:
+    with grpc.insecure_channel(address, options=options) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         try:
-            answer = await check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
-        except grpc.aio.AioRpcError as error:
+            answer = check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
+        except grpc.RpcError as error:
             raise PartNotReadyError(f"{name} at {address}: {error.code().name} {error.details()}") from error
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
@@ -89,11 +97,16 @@ def lambda_endpoint_part(*, data_directory: Path, ports: Ports, functions: Path)
         addresses={"http": ports.address("lambda_endpoint")},
         version=f"awslambdaric {version('awslambdaric')} under Penstock's own Invoke API",
         is_real=False,
-        ready=partial(_lambda_answers, port),
+        ready=partial(lambda_endpoint_answers, port),
     )  # fmt: skip
 
 
-async def _lambda_answers(port: int) -> None:
+async def lambda_endpoint_answers(port: int) -> None:
+    """One HTTP request for the endpoint's own health page.
+
+    Raises:
+        PartNotReadyError: no status 200 within two seconds.
+    """
     request = b"GET /_penstock/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     answer = await ask(port, request, until=b"\r\n", name="the Lambda endpoint")
     if answer.split()[1:2] != [b"200"]:

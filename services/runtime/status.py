@@ -91,7 +91,7 @@ def _packed(message: Message) -> any_pb2.Any:
     return packed
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.PenstockError:
+def from_rpc_error(error: grpc.aio.AioRpcError | grpc.Call) -> errors.PenstockError:
     """What a failed call raises in a client: the class, reason, metadata, violations and pause that the server gave.
 
     A failure without our details (a proxy, gRPC itself) becomes the class of its code; CANCELLED by the other side,
@@ -121,7 +121,7 @@ def _fallback_reason(cls: type[errors.PenstockError], message: str) -> dict[str,
     return {"reason": "ERROR_REASON_UNSPECIFIED"} if cls in _WITHOUT_DEFAULT_REASON else {}
 
 
-def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+def _status_of(error: grpc.aio.AioRpcError | grpc.Call) -> status_pb2.Status:
     status = status_pb2.Status()
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
