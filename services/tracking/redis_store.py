@@ -153,6 +153,9 @@ class RedisProgramStore:
             elif message["type"] == "message":
                 # Anybody may publish: an id that is none is one that nobody has cached.
                 watcher.changed(message["data"].decode(errors="replace"))
+            elif message["type"] == "subscribe":
+                # redis-py has connected and subscribed anew by itself: what was told in between was missed.
+                watcher.connected()
             silent = message is None
 
     async def _write(self, transaction: Pipeline, program: Program) -> None:

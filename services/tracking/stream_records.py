@@ -1,10 +1,7 @@
 """Events as records of a Kinesis data stream: a record per event, or many events in one aggregated record.
 
     plain        Data = serialized TrackingEvent, PartitionKey = that of the event
-    aggregated   Data = F3 89 9A C2 | AggregatedRecord | its MD5 (16 bytes), the format of the Kinesis Producer Library
-
-    message AggregatedRecord { repeated string partition_key_table = 1;  repeated Record records = 3; }
-    message Record           { required uint64 partition_key_index = 1;  required bytes data = 3; }
+    aggregated   Data = F3 89 9A C2 | AggregatedRecord | its MD5 (16 bytes), aggregation-format.md of the KPL
 
 Records with one key keep the order of their events as long as none is sent before the one ahead of it has arrived. An
 aggregated record lies in one shard as a whole; so its key stands for a fixed share of the events' own keys.
@@ -17,8 +14,9 @@ from enum import StrEnum
 from hashlib import md5, sha256
 from zlib import crc32
 
+from penstock.kinesis.v1.aggregated_record_pb2 import AggregatedRecord
+
 from services.tracking.event import TrackingEvent
-from services.tracking.frames import varint
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 _MAX_KEY_CHARACTERS = 256  # PutRecordsRequestEntry, PartitionKey
@@ -105,14 +103,11 @@ def _shares(content: Sequence[tuple[str, bytes]], record_bytes: int) -> Iterable
 def aggregated(content: Sequence[tuple[str, bytes]]) -> bytes:
     """The data of an aggregated record of keys and data."""
     table = {key: index for index, key in enumerate(dict.fromkeys(key for key, _ in content))}
-    parts = [_field(1, key.encode()) for key in table]
-    parts += [_field(3, b"\x08" + varint(table[key]) + _field(3, data)) for key, data in content]
-    body = b"".join(parts)
+    record = AggregatedRecord(partition_key_table=table)
+    for key, data in content:
+        record.records.add(partition_key_index=table[key], data=data)
+    body = record.SerializeToString()
     return b"".join((MAGIC, body, md5(body, usedforsecurity=False).digest()))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def requests_of(records: Iterable[StreamRecord], limits: RequestLimits) -> list[list[StreamRecord]]:
