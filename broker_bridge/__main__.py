@@ -40,7 +40,7 @@ async def main(settings: BridgeSettings) -> None:
             settings=settings,
             register=BridgeServicer(bridge, parts=parts, health=health).register,
             health=health,
-            tasks=[watcher.run],
+            tasks=[watcher.run, bridge.watch],
             before_stop=[bridge.stop],
         )
 

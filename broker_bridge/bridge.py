@@ -1,36 +1,15 @@
 """The routes in force: each runs a session with the broker and a pump, and changes when its parameter changes."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from functools import partial
+from collections.abc import Callable
 from typing import Protocol
 
-import structlog
+from broker_bridge.route_runner import Parts, RouteState, RouteStatus, Runner
+from broker_bridge.routes import ROUTES_PATH, InvalidRouteError, parse_route
+from broker_bridge.stats import Snapshot
 
-from broker_bridge.broker import BrokerAddress, Connect
-from broker_bridge.clock import Clock
-from broker_bridge.dedup import Dedup
-from broker_bridge.filtering import MessageFilter
-from broker_bridge.guard import Guard
-from broker_bridge.pump import Pump
-from broker_bridge.replies import Answers
-from broker_bridge.routes import ROUTES_PATH, InvalidRouteError, Route, parse_route
-from broker_bridge.session import Session, SessionState
-from broker_bridge.stats import RouteStats, Snapshot
-from broker_bridge.targets import Targets
-
-_RESTART_SECONDS = 1.0
-
-
-class RouteStatus(Enum):
-    """Whether messages flow."""
-
-    ACTIVE = auto()
-    CONNECTING = auto()
-    PAUSED = auto()
-    INVALID = auto()
+_PROGRESS_SECONDS = 5.0
+_STALLED_SECONDS = 120.0
 
 
 class Change(Protocol):
@@ -44,203 +23,6 @@ class Change(Protocol):
     def version(self) -> int | None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What every route works with. `drain_seconds` bounds how long a route that ends may finish what it began."""
-
-    connect: Connect
-    addresses: Sequence[BrokerAddress]
-    message_filter: MessageFilter
-    targets: Targets
-    answers: Answers
-    dedup: Callable[[str], Dedup]
-    dedup_ended: Callable[[str], None]
-    clock: Clock
-    drain_seconds: float
-    prefer_first: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class RouteState:
-    """A route as operators see it.
-
-    `document` is its stored JSON; `fault` tells why the newest change is not in force.
-    """
-
-    name: str
-    route: Route | None = None
-    document: str = "{}"
-    status: RouteStatus = RouteStatus.CONNECTING
-    detail: str = "starting"
-    fault: str = ""
-    server: str = ""
-    stats: RouteStats = field(default_factory=RouteStats)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lane:
-    """A subscription and the loop that works on it."""
-
-    session: Session
-    pump: Pump
-
-    def tasks(self) -> Sequence[Coroutine[None, None, None]]:
-        return (self.pump.run(), self.session.run(self.pump))
-
-
-class _Runner:
-    """One route by name: what it shall be, and the task that makes it so."""
-
-    def __init__(self, name: str, parts: Parts, report: Callable[[], None]) -> None:
-        self.state = RouteState(name=name)
-        self._lanes: list[_Lane] = []
-        self._guard: Guard | None = None
-        self._sessions: list[SessionState] = []
-        self._parts = parts
-        self._report = report
-        self._changed = asyncio.Event()
-        self._wanted: Route | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger("bridge").bind(route=name)
-
-    def want(self, route: Route | None, document: str = "{}") -> None:
-        """The route to run from now on; None ends it. What runs is finished first."""
-        self._wanted = route
-        if route is not None:
-            self.state.route, self.state.document, self.state.fault = route, document, ""
-            self.state.status, self.state.detail = RouteStatus.CONNECTING, "changing"
-        self._changed.set()
-        if self._task is None and route is not None:
-            self._task = asyncio.ensure_future(self._run())
-        self._report()
-
-    async def ended(self) -> None:
-        """Waits until the route runs no more, after `want(None)`."""
-        if self._task is not None:
-            await self._task
-
-    async def _run(self) -> None:
-        while (route := self._wanted) is not None:
-            self._changed.clear()
-            if route.paused:
-                self._set(RouteStatus.PAUSED, "")
-                await self._changed.wait()
-                continue
-            try:
-                await self._serve(route)
-            except Exception:  # noqa: BLE001 - a fault of ours in one route must not end the others
-                self._log.exception("the route failed and begins anew")
-                self._set(RouteStatus.CONNECTING, "failed unexpectedly, begins anew; see the log")
-                await asyncio.sleep(_RESTART_SECONDS)
-        self._task = None
-
-    async def _serve(self, route: Route) -> None:
-        """Runs the route until it shall change."""
-        self._guard = Guard(
-            route,
-            self._parts.targets,
-            stats=self.state.stats,
-            monotonic=self._parts.clock.monotonic,
-            changed=self._on_circuit,
-        )
-        self._lanes = self._open_lanes(route, self._guard.targets)
-        self._sessions = [SessionState(active=False, detail="connecting")] * len(self._lanes)
-        self._set(RouteStatus.CONNECTING, "connecting")
-        changed = asyncio.ensure_future(self._changed.wait())
-        working = [asyncio.ensure_future(task) for lane in self._lanes for task in lane.tasks()]
-        try:
-            await asyncio.wait([changed, *working], return_when=asyncio.FIRST_COMPLETED)
-            if changed.done():
-                self._guard.stop()
-                await asyncio.gather(*(self._finish(lane) for lane in self._lanes))
-        finally:
-            for task in (changed, *working):
-                task.cancel()
-            results = await asyncio.gather(*working, return_exceptions=True)
-            self._lanes = []
-            self._parts.dedup_ended(self.state.name)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-
-    def _open_lanes(self, route: Route, targets: Targets) -> "list[_Lane]":
-        """A route without lanes has one, which delivers side by side."""
-        parts = self._parts
-        dedup, delivering = parts.dedup(route.name), set[str]()
-        lanes = []
-        for index in range(route.lanes or 1):
-            session = Session(
-                route,
-                connect=parts.connect,
-                addresses=parts.addresses,
-                report=partial(self._on_session, index),
-                prefer_first=parts.prefer_first,
-            )
-            pump = Pump(
-                route,
-                broker=session,
-                message_filter=parts.message_filter,
-                targets=targets,
-                answers=parts.answers,
-                dedup=dedup,
-                clock=parts.clock,
-                stats=self.state.stats,
-                delivering=delivering,
-            )
-            lanes.append(_Lane(session, pump))
-        return lanes
-
-    async def _finish(self, lane: "_Lane") -> None:
-        try:
-            async with asyncio.timeout(self._parts.drain_seconds):
-                await lane.pump.drain()
-        except TimeoutError:
-            # They are not acknowledged: the broker gives them to the next consumer.
-            self._log.warning("not everything begun was finished in time", in_flight=lane.pump.snapshot().in_flight)
-            await lane.pump.abandon()
-        await lane.session.close()
-
-    def snapshot(self) -> Snapshot:
-        """The counts of the route and what is in flight on all of its lanes."""
-        parts = [lane.pump.snapshot() for lane in self._lanes]
-        return Snapshot(
-            route=self.state.name,
-            stats=self.state.stats,
-            in_flight=sum(part.in_flight for part in parts),
-            in_flight_bytes=sum(part.in_flight_bytes for part in parts),
-            oldest_age=max((part.oldest_age for part in parts), default=0.0),
-            open_circuits=len(self._guard.open_circuits()) if self._guard else 0,
-        )
-
-    def _on_session(self, lane: int, state: SessionState) -> None:
-        """The route flows when every lane does."""
-        if state.active:
-            self.state.stats.connections += 1
-        else:
-            self.state.stats.connections_lost += self._sessions[lane].active
-        self._sessions[lane] = state
-        inactive = next((state for state in self._sessions if not state.active), None)
-        self.state.server = next((state.server for state in self._sessions if state.server), "")
-        if inactive is None:
-            self._set(RouteStatus.ACTIVE, self._circuits())
-        else:
-            self._set(RouteStatus.CONNECTING, inactive.detail)
-
-    def _on_circuit(self) -> None:
-        if self.state.status is RouteStatus.ACTIVE:
-            self._set(RouteStatus.ACTIVE, self._circuits())
-        self._log.warning("the circuit of a target changed", open=self._guard.open_circuits() if self._guard else [])
-
-    def _circuits(self) -> str:
-        """Which targets are not called now; empty when all are."""
-        circuits = self._guard.open_circuits() if self._guard else []
-        return f"circuit open: {'; '.join(circuits)}" if circuits else ""
-
-    def _set(self, status: RouteStatus, detail: str) -> None:
-        self.state.status, self.state.detail = status, detail
-        self._report()
-
-
 class Bridge:
     """All routes.
 
@@ -250,7 +32,7 @@ class Bridge:
     def __init__(self, parts: Parts, *, report: Callable[[bool, str], None]) -> None:
         self._parts = parts
         self._report = report
-        self._runners: dict[str, _Runner] = {}
+        self._runners: dict[str, Runner] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -266,7 +48,7 @@ class Bridge:
         if change.value is None:
             self._remove(name)
             return
-        runner = self._runners.setdefault(name, _Runner(name, self._parts, self._tell))
+        runner = self._runners.setdefault(name, Runner(name, self._parts, self._tell))
         try:
             route = parse_route(name, change.value, version=change.version or 0)
         except InvalidRouteError as error:
@@ -302,6 +84,22 @@ class Bridge:
         """The counts of all routes by name."""
         return [runner.snapshot() for _, runner in sorted(self._runners.items())]
 
+    async def watch(self, every: float = _PROGRESS_SECONDS) -> None:
+        """Tells of routes without progress, too, until cancelled."""
+        while True:
+            await asyncio.sleep(every)
+            self._tell()
+
+    def _stalled(self) -> list[str]:
+        """Routes that hold messages and have settled none for long: an open connection alone is no sign of life."""
+        wall = self._parts.clock.wall()
+        return [
+            f"{snapshot.route}: no message was settled for {_STALLED_SECONDS:g} s while some are in flight"
+            for snapshot in self.snapshots()
+            if snapshot.oldest_age > _STALLED_SECONDS
+            and wall - snapshot.stats.last_settled_at > _STALLED_SECONDS * 1000
+        ]
+
     def _tell(self) -> None:
         states = self.states()
         wrong = [f"{state.name}: {state.detail}" for state in states if state.status is RouteStatus.CONNECTING]
@@ -309,4 +107,4 @@ class Bridge:
             f"{state.name}: {state.detail}" for state in states if state.status is RouteStatus.ACTIVE and state.detail
         ]
         invalid = [state.fault for state in states if state.fault]
-        self._report(not wrong, "; ".join(wrong + impaired + invalid))
+        self._report(not wrong, "; ".join(wrong + impaired + self._stalled() + invalid))

@@ -12,7 +12,6 @@ from typing import Any
 import urllib3
 
 from broker_bridge.activemq import ActiveMq
-from broker_bridge.bridge import Parts
 from broker_bridge.clock import Clock
 from broker_bridge.dedup import DedupHealth, GuardedDedup
 from broker_bridge.filtering_client import GrpcFilter
@@ -23,6 +22,7 @@ from broker_bridge.lambda_target import LambdaDelivery
 from broker_bridge.queue_target import QueueDelivery
 from broker_bridge.redis_store import RedisStore
 from broker_bridge.replies import BrokerAnswers
+from broker_bridge.route_runner import Parts
 from broker_bridge.sender import Sender
 from broker_bridge.settings import BridgeSettings
 from broker_bridge.sns_target import SnsDelivery

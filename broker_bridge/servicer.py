@@ -5,12 +5,13 @@ from typing import Any
 import grpc
 from penstock.bridge.v1 import bridge_service_pb2, bridge_service_pb2_grpc, route_pb2
 
-from broker_bridge.bridge import Bridge, Parts, RouteState, RouteStatus
+from broker_bridge.bridge import Bridge
 from broker_bridge.broker import BrokerError
 from broker_bridge.dead_letter_queue import DeadLetterQueue, DeadMessage
 from broker_bridge.grpc_target import broker_message
 from broker_bridge.message import MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
+from broker_bridge.route_runner import Parts, RouteState, RouteStatus
 from broker_bridge.routes import route_document
 from broker_bridge.source import fault_of_source, is_wildcard
 from broker_bridge.stats import Snapshot

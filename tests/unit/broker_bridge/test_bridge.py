@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from broker_bridge.bridge import Bridge, Parts, RouteStatus
+from broker_bridge.bridge import Bridge
 from broker_bridge.broker import BrokerAddress
 from broker_bridge.dedup import MemoryDedup
 from broker_bridge.filtering import MemoryFilter
 from broker_bridge.parcel import Parcel
 from broker_bridge.replies import MemoryAnswers
+from broker_bridge.route_runner import Parts, RouteStatus
 from broker_bridge.routes import InvalidRouteError
 from broker_bridge.stats import BridgeMetrics
-from broker_bridge.targets import MemoryTarget, Origin, Outcome, Targets
+from broker_bridge.targets import ErrorClass, MemoryTarget, Origin, Outcome, Retry, Targets
 from tests.integration.bridge_harness import stored
 from tests.unit.broker_bridge.builders import ManualClock, frame
 from tests.unit.broker_bridge.fake_broker import FakeBroker
@@ -29,6 +30,7 @@ class Rig:
     def __init__(self) -> None:
         self.broker = FakeBroker()
         self.target = MemoryTarget()
+        self.clock = ManualClock()
         self.reports: list[tuple[bool, str]] = []
         self.dedup_ended: list[str] = []
         parts = Parts(
@@ -39,7 +41,7 @@ class Rig:
             answers=MemoryAnswers(),
             dedup=lambda _route: MemoryDedup(),
             dedup_ended=self.dedup_ended.append,
-            clock=ManualClock().clock(),
+            clock=self.clock.clock(),
             drain_seconds=5.0,
         )
         self.bridge = Bridge(parts, report=lambda serving, detail: self.reports.append((serving, detail)))
@@ -66,6 +68,39 @@ async def test_a_stored_route_begins_to_flow() -> None:
     assert rig.reports[-1] == (False, "orders: changing")
     await rig.status("orders", RouteStatus.ACTIVE)
     assert rig.reports[-1] == (True, "")
+    await rig.bridge.stop()
+
+
+async def test_a_route_that_holds_messages_and_settles_none_says_so() -> None:
+    """An open connection is no sign of progress; it goes on serving, as its target may be away."""
+    rig = Rig()
+    rig.target = MemoryTarget(lambda _parcel: Retry(reason="away", error_class=ErrorClass.UNAVAILABLE))
+    rig.put("orders", ROUTE)
+    await rig.status("orders", RouteStatus.ACTIVE)
+    (connection,) = rig.broker.connections
+    connection.handler.on_messages([frame(1)])
+    await until(lambda: rig.bridge.snapshots()[0].stats.retried == 1)
+    watching = asyncio.ensure_future(rig.bridge.watch(0))
+    rig.clock.seconds += 119
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert rig.reports[-1] == (True, "")
+    rig.clock.seconds += 2
+    await until(lambda: rig.reports[-1][1] != "")
+    assert rig.reports[-1] == (True, "orders: no message was settled for 120 s while some are in flight")
+    watching.cancel()
+    await rig.bridge.stop()
+
+
+async def test_a_route_with_lanes_flows_when_all_of_them_do() -> None:
+    """Each has a connection of its own."""
+    rig = Rig()
+    rig.put("orders", ROUTE | {"lanes": 3})
+    await rig.status("orders", RouteStatus.ACTIVE)
+    assert len(rig.broker.connections) == 3
+    rig.broker.connections[1].abort("broken pipe")
+    await until(lambda: (False, "orders: broken pipe") in rig.reports)
+    assert rig.bridge.states()[0].stats.connections_lost == 1
     await rig.bridge.stop()
 
 
