@@ -93,7 +93,7 @@ protos-check: ## fail when the committed stubs are stale
 protos-release: setup ## record the .proto files as released: later changes are checked against them
 	$(BIN)/buf build -o protos/released.binpb
 
-bench: setup ## run every benchmark, ours and its peer in alternation
+bench: setup $(PROTOS_PYTHON) ## run every benchmark, ours and its peer in alternation
 	$(BIN)/python -m bench
 
 bench-tracking: setup ## tracking intake against a raw echo servicer
@@ -101,6 +101,10 @@ bench-tracking: setup ## tracking intake against a raw echo servicer
 
 bench-bridge: setup ## bridge drain against a Java JMS consumer
 	$(BIN)/python -m bench.bridge
+
+.PHONY: bench-config
+bench-config: setup $(PROTOS_PYTHON) ## config service against etcd and against moto's SSM
+	$(BIN)/python -m bench.config
 
 lock: $(UV) ## resolve the dependencies again
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \

@@ -42,12 +42,17 @@ Side = Callable[[], Awaitable[Sample]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """What is compared: the documented `key` of the ratio, what it means, its unit, and the ratio it should reach."""
+    """What is compared: the documented `key` of the ratio, what it means, its unit, and the ratio it should reach.
+
+    With `of_times` the ratio is that of the times a unit takes, and `floor` the largest it may have. None for `floor`
+    only shows how both compare.
+    """
 
     key: str
     what: str
     unit: str
-    floor: float
+    floor: float | None
+    of_times: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +65,9 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """Our rate to the peer's in each round: what disturbs a round disturbs both of its sides alike."""
-        return [ours.rate / peer.rate for ours, peer in zip(self.ours, self.peer, strict=True)]
+        """Our rate (or time) to the peer's in each round: what disturbs a round disturbs both of its sides alike."""
+        rates = [ours.rate / peer.rate for ours, peer in zip(self.ours, self.peer, strict=True)]
+        return [1 / rate for rate in rates] if self.subject.of_times else rates
 
     @property
     def ratio(self) -> float:
@@ -69,7 +75,7 @@ class Comparison:
 
     @property
     def reached(self) -> bool:
-        return self.ratio >= self.subject.floor
+        return is_reached(self.ratio, self.subject.floor, of_times=self.subject.of_times)
 
     def figures(self) -> dict[str, Any]:
         """Everything a reader needs to judge the ratio."""
@@ -77,6 +83,7 @@ class Comparison:
             "what": self.subject.what,
             "unit": self.subject.unit,
             "floor": self.subject.floor,
+            "of_times": self.subject.of_times,
             "rounds": len(self.ours),
             "ratio": round(self.ratio, 3),
             "ratio_lowest": round(min(self.ratios), 3),
@@ -84,6 +91,11 @@ class Comparison:
             "ours": _side_figures(self.ours),
             "peer": _side_figures(self.peer),
         }
+
+
+def is_reached(ratio: float, floor: float | None, *, of_times: bool) -> bool:
+    """Whether a ratio is what it should be."""
+    return floor is None or (ratio <= floor if of_times else ratio >= floor)
 
 
 def _side_figures(samples: Sequence[Sample]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import Comparison, Measurement
+from bench.measure import Comparison, Measurement, is_reached
 
 _WIDTH = 140  # of the table where the output is no terminal
 RESULTS = Path(__file__).with_name("results")
@@ -79,14 +79,15 @@ def machine_line(machine: Mapping[str, Any]) -> str:
 
 
 def _cells(figure: Mapping[str, Any]) -> tuple[str, ...]:
-    reached = figure["ratio"] >= figure["floor"]
+    floor, of_times = figure["floor"], figure.get("of_times", False)
+    missed = "**above the limit**" if of_times else "**below the floor**"
     return (
         _rate(figure["ours"], figure["unit"]),
         _rate(figure["peer"], figure["unit"]),
         f"{figure['ratio']:.2f}",
         f"{figure['ratio_lowest']:.2f} to {figure['ratio_highest']:.2f}",
-        f"{figure['floor']:.2f}",
-        "reached" if reached else "**below the floor**",
+        "" if floor is None else f"{'≤ ' if of_times else ''}{floor:.2f}",
+        "" if floor is None else "reached" if is_reached(figure["ratio"], floor, of_times=of_times) else missed,
     )
 
 
