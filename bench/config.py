@@ -45,7 +45,7 @@ from deploy.local.services import python_process
 from deploy.local.supervisor import Supervisor
 
 WATCHERS = 200
-_CHANNELS = 4  # that the watchers share
+_CHANNELS = 1  # the watchers of a client share its connection, as gRPC has it
 _VALUE = "x" * 200
 _LISTED = 100
 
@@ -95,7 +95,7 @@ CACHED = Limit(key="cached_get_us", what="read from the client's memory", unit="
 NOTES = (
     "ours: gRPC API and SSM endpoint of `services.config` on SQLite, synchronous=FULL; values of 200 bytes",
     "etcd: one member of Debian's etcd-server on the same disk, fsync on; the same plain grpc.aio client",
-    "client, ours and the peer share the CPUs; a watcher is a stream of its own, 200 of them on 4 connections",
+    "client, ours and the peer share the CPUs; the 200 watchers are streams of one client on one connection",
 )
 
 

@@ -108,3 +108,27 @@ def watch_message_of(event: ParameterEvent | Bookmark) -> config_service_pb2.Wat
         case Bookmark():
             bookmark = config_service_pb2.WatchBookmark(revision=event.revision)
             return config_service_pb2.WatchParametersResponse(bookmark=bookmark)
+
+
+class SharedEvents:
+    """Serialises an event once for all watchers that are told of it: the newest ones are remembered.
+
+    By identity: an event that a caller sees in a form of its own, a decrypted secret, is another object.
+    """
+
+    _REMEMBERED = 8
+
+    def __init__(self) -> None:
+        self._newest: dict[int, tuple[ParameterEvent | Bookmark, bytes]] = {}
+
+    def bytes_of(self, event: ParameterEvent | Bookmark) -> bytes:
+        """The message of a watch, as bytes."""
+        known = self._newest.get(id(event))
+        if known is not None and known[0] is event:
+            return known[1]
+        data = watch_message_of(event).SerializeToString()
+        if not isinstance(event, Bookmark):
+            self._newest[id(event)] = (event, data)
+            if len(self._newest) > self._REMEMBERED:
+                del self._newest[next(iter(self._newest))]
+        return data

@@ -4,7 +4,7 @@ A parameter that may not be read is as if it did not exist. Changes, reads of se
 before the caller is answered.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol, TypeVar
@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from services.config.access import Action
 from services.config.audit import AuditLog, AuditRecord
 from services.config.filters import Filter
-from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent, Sealed
+from services.config.parameter import Parameter, ParameterEvent, Sealed
 from services.config.path import parse_name, parse_path, parse_selector
 from services.config.registry import Batch, Labelled, Page, ParameterRegistry, Unlabelled
 from services.config.update import ParameterUpdate, not_found
@@ -159,15 +159,13 @@ class Session:
         if from_revision < 0:
             raise invalid_field("from_revision", f"{from_revision} is negative; 0 begins with what exists")
         async with aclosing(self._guard.hub.follow(parsed, from_revision)) as events:
-            async for event in self._watched(events):
-                yield (await self._shown([event], decrypt=decrypt))[0] if isinstance(event, Parameter) else event
-
-    async def _watched(
-        self, events: AsyncIterator[ParameterEvent | Bookmark]
-    ) -> AsyncIterator[ParameterEvent | Bookmark]:
-        async for event in events:
-            if not isinstance(event, Parameter | Deletion | Notice) or self.allows(Action.WATCH, event.name):
-                yield event
+            async for event in events:
+                if not isinstance(event, Bookmark) and not self.allows(Action.WATCH, event.name):
+                    continue
+                if isinstance(event, Parameter) and isinstance(event.value, Sealed):
+                    yield (await self._shown([event], decrypt=decrypt))[0]
+                else:
+                    yield event
 
     async def _permitted(self, action: Action, text: str) -> str:
         """The name in its one form, when the action is allowed and can be audited; a malformed one is let through."""

@@ -1,6 +1,5 @@
 """`penstock.config.v1.ConfigService` over the guard: who calls, what is asked, what is answered."""
 
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -9,7 +8,7 @@ from penstock.config.v1 import config_service_pb2 as messages
 from penstock.config.v1 import config_service_pb2_grpc
 
 from services.config.access import Action
-from services.config.encoding import filters_of, message_of, tier_number, update_of, watch_message_of
+from services.config.encoding import SharedEvents, filters_of, message_of, tier_number, update_of
 from services.config.guard import Guard, Session
 from services.config.identity import CallerIdentity
 from services.config.path import parse_name
@@ -26,6 +25,7 @@ class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
     def __init__(self, guard: Guard, identity: CallerIdentity) -> None:
         self._guard = guard
         self._identity = identity
+        self._events = SharedEvents()
 
     def _session(self, context: Context) -> Session:
         return self._guard.session(self._identity.of(context))
@@ -114,11 +114,12 @@ class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
             principal=session.principal, actions=[action for action in Action if session.allows(action, name)]
         )
 
-    async def WatchParameters(  # noqa: N802
+    async def WatchParameters(  # type: ignore[override]  # noqa: N802
         self, request: messages.WatchParametersRequest, context: Context
-    ) -> AsyncIterator[messages.WatchParametersResponse]:
+    ) -> None:
+        # Written from here, as bytes that are the same for all: with many watchers each step counts.
         session = self._session(context)
         events = session.follow(request.path, request.from_revision, decrypt=request.with_decryption)
         async with aclosing(events):
             async for event in events:
-                yield watch_message_of(event)
+                await context.write(self._events.bytes_of(event))

@@ -6,9 +6,8 @@ miss nothing without hearing of it.
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,11 +27,39 @@ class Bookmark:
 
 
 class _Watcher:
-    """Wakes up when something happens below its path."""
+    """Sleeps until something happens below its path. One future and one timer: with many watchers each step counts."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.wake = asyncio.Event()
+    __slots__ = ("_asleep", "_woken")
+
+    def __init__(self) -> None:
+        self._asleep: asyncio.Future[None] | None = None
+        self._woken = False
+
+    def wake(self) -> None:
+        """Ends the sleep, or the next one."""
+        self._woken = True
+        self._rouse()
+
+    def look(self) -> None:
+        """Notes that the watcher is about to see all that has happened."""
+        self._woken = False
+
+    async def sleep(self, seconds: float) -> bool:
+        """Waits for `wake` since the last `look`; False when it did not come in time."""
+        if not self._woken:
+            loop = asyncio.get_running_loop()
+            self._asleep = loop.create_future()
+            timer = loop.call_later(seconds, self._rouse)
+            try:
+                await self._asleep
+            finally:
+                timer.cancel()
+                self._asleep = None
+        return self._woken
+
+    def _rouse(self) -> None:
+        if self._asleep and not self._asleep.done():
+            self._asleep.set_result(None)
 
 
 class WatchHub:
@@ -49,20 +76,23 @@ class WatchHub:
         self._recent: deque[ParameterEvent] = deque(maxlen=recent_events)
         self._revision = store.revision
         self._bookmark_seconds = bookmark_seconds
-        self._watchers: set[_Watcher] = set()
+        self._watchers: defaultdict[str, set[_Watcher]] = defaultdict(set)  # by path
         self._closed = False
+        self._last_asked = ("", 0, 0)
+        self._last_page = EventPage(events=(), revision=0)
         store.on_commit(self._announce)
 
     @property
     def watchers(self) -> int:
         """How many follow now."""
-        return len(self._watchers)
+        return sum(map(len, self._watchers.values()))
 
     async def close(self) -> None:
         """Ends every watch."""
         self._closed = True
-        for watcher in self._watchers:
-            watcher.wake.set()
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.wake()
 
     async def follow(self, path: str, from_revision: int) -> AsyncGenerator[ParameterEvent | Bookmark, None]:
         """Events of a path (the name itself and everything below) after a revision, then live ones, without a gap.
@@ -74,23 +104,42 @@ class WatchHub:
             OutOfRangeError: events after the position are no longer kept, at the start or because the watcher is slow.
             UnavailableError: the hub was closed.
         """
-        watcher = _Watcher(path)
-        self._watchers.add(watcher)
+        watcher = _Watcher()
+        self._watchers[path].add(watcher)
+        listed: dict[str, int] = {}  # what was written while the list was read: it comes again as an event
         try:
-            if from_revision:
-                position, told = from_revision, dict[str, int]()
-            else:
-                position, told = self._revision, {}
+            position = from_revision
+            if not from_revision:
+                position = self._revision
                 async for parameter in self._existing(path):
                     if parameter.revision > position:
-                        told[parameter.name] = parameter.revision
+                        listed[parameter.name] = parameter.revision
                     yield parameter
-            async for event in self._live(watcher, position):
-                # What was written while the list was read may be in both.
-                if isinstance(event, Bookmark) or event.revision > told.get(event.name, 0):
-                    yield event
+            # No generator of its own for what follows: with many watchers each step counts.
+            told, caught_up, idle = position, False, False
+            while True:
+                watcher.look()
+                page = await self._after(path, position)
+                for event in page.events:
+                    if not listed or event.revision > listed.get(event.name, 0):
+                        yield event
+                        told = event.revision
+                position = page.revision
+                if self._closed:
+                    raise UnavailableError("the service is shutting down", reason="ERROR_REASON_DRAINING")
+                if position < self._revision:
+                    continue
+                if not caught_up or (idle and position > told):
+                    yield Bookmark(revision=position)
+                    told, caught_up = position, True
+                idle = not await watcher.sleep(self._bookmark_seconds)
         finally:
-            self._watchers.discard(watcher)
+            self._leave(path, watcher)
+
+    def _leave(self, path: str, watcher: _Watcher) -> None:
+        self._watchers[path].discard(watcher)
+        if not self._watchers[path]:
+            del self._watchers[path]
 
     async def _existing(self, path: str) -> AsyncIterator[Parameter]:
         found = await self._store.get([Selector(name=path)])
@@ -104,43 +153,22 @@ class WatchHub:
                 yield parameter
             more, after = page.more, page.parameters[-1].name if page.parameters else ""
 
-    async def _live(self, watcher: _Watcher, position: int) -> AsyncIterator[ParameterEvent | Bookmark]:
-        told, caught_up, idle = position, False, False
-        while True:
-            watcher.wake.clear()
-            page = await self._after(watcher.path, position)
-            for event in page.events:
-                yield event
-                told = event.revision
-            position = page.revision
-            if self._closed:
-                raise UnavailableError("the service is shutting down", reason="ERROR_REASON_DRAINING")
-            if position < self._revision:
-                continue
-            if not caught_up or (idle and position > told):
-                yield Bookmark(revision=position)
-                told, caught_up = position, True
-            idle = not await self._woken(watcher)
-
-    async def _woken(self, watcher: _Watcher) -> bool:
-        """Waits for an event; False when none came in time for a bookmark."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._bookmark_seconds):
-                return await watcher.wake.wait()
-        return False
-
     async def _after(self, path: str, position: int) -> EventPage:
         # Negative when the store was read after a commit that has not been announced yet.
         missing = self._revision - position
         if not 0 <= missing <= len(self._recent):
             return await self._store.events(path, after=position, limit=_PAGE)
-        newest: Sequence[ParameterEvent] = list(islice(reversed(self._recent), missing))
-        found = [event for event in reversed(newest) if concerns(path, event.name)]
-        return EventPage(events=found, revision=self._revision)
+        asked = (path, position, self._revision)
+        if asked != self._last_asked:  # watchers of a path that have all caught up ask the same
+            newest: Sequence[ParameterEvent] = list(islice(reversed(self._recent), missing))
+            found = [event for event in reversed(newest) if concerns(path, event.name)]
+            self._last_asked, self._last_page = asked, EventPage(events=found, revision=self._revision)
+        return self._last_page
 
     def _announce(self, events: Sequence[ParameterEvent]) -> None:
         self._recent.extend(events)
         self._revision = events[-1].revision
-        for watcher in self._watchers:
-            if any(concerns(watcher.path, event.name) for event in events):
-                watcher.wake.set()
+        for path, watchers in self._watchers.items():
+            if any(concerns(path, event.name) for event in events):
+                for watcher in watchers:
+                    watcher.wake()

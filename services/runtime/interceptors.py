@@ -95,7 +95,7 @@ class ServerCalls(grpc.aio.ServerInterceptor):
         given = _each_well_formed if handler.request_streaming else _well_formed
         wrapped = (self._streaming if handler.response_streaming else self._single)(behaviour, given, method)
         return _MAKERS[handler.request_streaming, handler.response_streaming](
-            wrapped, _tolerant(handler.request_deserializer), handler.response_serializer
+            wrapped, _tolerant(handler.request_deserializer), _passing_bytes(handler.response_serializer)
         )
 
     def _single(
@@ -169,6 +169,13 @@ def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], A
             return _Malformed(str(error))
 
     return request_of
+
+
+def _passing_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+    """A handler may give bytes it has serialised itself, once for many callers."""
+    if serialize is None:
+        return None
+    return lambda response: response if type(response) is bytes else serialize(response)
 
 
 def _well_formed(request: Any) -> Any:

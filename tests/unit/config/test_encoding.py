@@ -1,10 +1,12 @@
 """Messages become updates and parameters become messages, nothing lost."""
 
+from dataclasses import replace
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from penstock.config.v1 import config_service_pb2, parameter_pb2
 
-from services.config.encoding import message_of, update_of, watch_message_of
+from services.config.encoding import SharedEvents, message_of, update_of, watch_message_of
 from services.config.parameter import Deletion, Notice, Parameter, ParameterType, Sealed, Tier
 from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark
@@ -126,3 +128,31 @@ def test_deletions_notices_and_bookmarks_are_told() -> None:
     assert notice.due_at == Timestamp(seconds=1, nanos=500_000_000)
     bookmark = watch_message_of(Bookmark(revision=9))
     assert (bookmark.WhichOneof("event"), bookmark.bookmark.revision) == ("bookmark", 9)
+
+
+def parameter(value: str | Sealed = "v") -> Parameter:
+    return Parameter(name="/a", type=ParameterType.STRING, value=value, version=1, revision=1, modified_at=0.0)
+
+
+def test_an_event_is_serialised_once_for_all_watchers() -> None:
+    """As the same message that a single watcher would get."""
+    shared, event = SharedEvents(), parameter()
+    assert shared.bytes_of(event) is shared.bytes_of(event)
+    assert shared.bytes_of(event) == watch_message_of(event).SerializeToString()
+
+
+def test_a_caller_that_sees_the_secret_shares_nothing_with_one_that_does_not() -> None:
+    """Equal revisions, different values."""
+    shared, sealed = SharedEvents(), parameter(Sealed(b"envelope"))
+    opened = replace(sealed, value="s3cret")
+    assert b"s3cret" in shared.bytes_of(opened)
+    assert b"s3cret" not in shared.bytes_of(sealed)
+
+
+def test_only_the_newest_events_are_remembered() -> None:
+    """However many there are, and each is answered as itself."""
+    shared = SharedEvents()
+    for number in range(1000):
+        one = replace(parameter(), value=str(number))
+        assert watch_message_of(one).SerializeToString() == shared.bytes_of(one)
+    assert len(shared._newest) <= 8
