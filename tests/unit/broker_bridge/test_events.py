@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from aws_lambda_powertools.utilities.data_classes.active_mq_event import ActiveMQEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,3 +128,31 @@ def test_a_fifo_queue_gets_group_and_deduplication_id() -> None:
     assert first["MessageGroupId"] == "c-7"
     assert other["MessageGroupId"] == "penstock"
     assert first["MessageDeduplicationId"] == again["MessageDeduplicationId"] != other["MessageDeduplicationId"]
+
+
+def test_powertools_reads_every_field_of_the_event() -> None:
+    """The decoder that Python functions behind Amazon MQ use."""
+    sent = replace(
+        parcel(1, text='{"n": 1}', attributes={"colour": string("blue")}),
+        message=replace(
+            message(1, body=b'{"n": 1}', properties={"colour": "blue"}),
+            correlation_id="c-1",
+            reply_to="queue://answers",
+            type="order",
+            priority=7,
+            expires_at=1_800_000_000_000,
+        ),
+    )
+    found = ActiveMQEvent(json.loads(to_json(amazon_mq_event([sent], event_source_arn=ARN))))
+    (read,) = list(found.messages)
+    assert (found.event_source, found.event_source_arn) == ("aws:mq", ARN)
+    assert (read.message_id, read.message_type, read.json_data) == ("ID:test-1", "jms/text-message", {"n": 1})
+    assert (read.correlation_id, read.reply_to, read.get_type) == ("c-1", "queue://answers", "order")
+    assert (read.priority, read.expiration, read.delivery_mode) == (7, 1_800_000_000_000, 2)
+    assert (read.timestamp, read.broker_in_time, read.broker_out_time) == (
+        1_700_000_000_123,
+        1_700_000_000_123,
+        1_700_000_001_000,
+    )
+    assert (read.redelivered, read.connection_id, read.properties) == (False, "penstock", {"colour": "blue"})
+    assert read.destination_physicalname == "orders"
