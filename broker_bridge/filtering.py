@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from broker_bridge.parcel import Parcel
-from broker_bridge.targets import ErrorClass, TargetSpec
+from broker_bridge.target_specs import TargetSpec
+from broker_bridge.targets import ErrorClass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from penstock.filtering.v1.filtering_service_pb2_grpc import FilteringServiceStu
 
 from broker_bridge.filtering import Destination, FilteringUnavailableError, Match, Unmatched
 from broker_bridge.parcel import AttributeKind, Parcel
-from broker_bridge.targets import ErrorClass, TargetError, parse_target
+from broker_bridge.target_specs import TargetError, parse_target
+from broker_bridge.targets import ErrorClass
 from services.runtime.errors import InternalError, InvalidArgumentError, NotFoundError, PenstockError
 from services.runtime.status import from_rpc_error
 

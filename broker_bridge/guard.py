@@ -9,7 +9,8 @@ from broker_bridge.parcel import Parcel
 from broker_bridge.rate_limit import TokenBucket
 from broker_bridge.routes import Route
 from broker_bridge.stats import RouteStats
-from broker_bridge.targets import ErrorClass, Origin, Outcome, Retry, Target, Targets, TargetSpec
+from broker_bridge.target_specs import TargetSpec
+from broker_bridge.targets import ErrorClass, Origin, Outcome, Retry, Target, Targets
 
 _STOPPING = Retry(reason="the route ends while its rate limit held the message back", error_class=ErrorClass.THROTTLED)
 _AWAY = (ErrorClass.UNAVAILABLE, ErrorClass.THROTTLED)

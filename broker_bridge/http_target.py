@@ -19,7 +19,8 @@ from urllib3.exceptions import HTTPError
 
 from broker_bridge.amazon_mq_event import body_bytes
 from broker_bridge.parcel import Parcel
-from broker_bridge.targets import ACCEPTED, ErrorClass, HttpTarget, Origin, Outcome, Rejected, Retry
+from broker_bridge.target_specs import HttpTarget
+from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, Rejected, Retry
 from services.runtime.aws import BlockingCalls
 from services.runtime.telemetry import inject_trace
 

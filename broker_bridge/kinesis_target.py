@@ -13,7 +13,8 @@ from broker_bridge.aws_answers import one_failed
 from broker_bridge.aws_batch import AwsBatchDelivery, Item, Limits
 from broker_bridge.grpc_target import broker_message
 from broker_bridge.parcel import Parcel
-from broker_bridge.targets import ACCEPTED, KinesisTarget, Outcome
+from broker_bridge.target_specs import KinesisTarget
+from broker_bridge.targets import ACCEPTED, Outcome
 from services.runtime.aws import BlockingCalls
 
 MAX_REQUEST_BYTES = 5_242_880

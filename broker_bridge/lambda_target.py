@@ -10,7 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from broker_bridge.amazon_mq_event import amazon_mq_event, simple_event, to_json
 from broker_bridge.aws_answers import call_failed
 from broker_bridge.parcel import Parcel
-from broker_bridge.targets import ACCEPTED, ErrorClass, LambdaTarget, Origin, Outcome, Rejected, Retry
+from broker_bridge.target_specs import LambdaTarget
+from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, Rejected, Retry
 from broker_bridge.trace import client_context
 from services.runtime.aws import BlockingCalls
 

@@ -27,7 +27,7 @@ from broker_bridge.sender import Sender
 from broker_bridge.settings import BridgeSettings
 from broker_bridge.sns_target import SnsDelivery
 from broker_bridge.sqs_target import SqsDelivery
-from broker_bridge.targets import (
+from broker_bridge.target_specs import (
     GrpcTarget,
     HttpTarget,
     KinesisTarget,
@@ -35,10 +35,9 @@ from broker_bridge.targets import (
     QueueTarget,
     SnsTarget,
     SqsTarget,
-    Target,
-    Targets,
     TargetSpec,
 )
+from broker_bridge.targets import Target, Targets
 from services.runtime.aws import BlockingCalls, aws_client
 from services.runtime.channel import open_channel
 from services.runtime.health import HealthBoard

@@ -6,7 +6,8 @@ from broker_bridge.broker import BrokerError, RefusedError
 from broker_bridge.dead_letters import copy_headers, obstacle_to_copy
 from broker_bridge.parcel import Parcel
 from broker_bridge.sender import Sender, Sending
-from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, QueueTarget, Rejected, Retry
+from broker_bridge.target_specs import QueueTarget
+from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, Rejected, Retry
 
 MESSAGE_ID = "penstock_message_id"
 """The property of a copy that holds the id of the original: the broker gives copies an id of their own."""

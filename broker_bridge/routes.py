@@ -23,7 +23,7 @@ from broker_bridge.protobuf_types import is_known, known_types
 from broker_bridge.retry_policy import RetryPolicy
 from broker_bridge.retry_settings import check_retry, retry_policy, seconds
 from broker_bridge.source import dead_letter_queue, fault_of_source, is_topic, is_wildcard
-from broker_bridge.targets import TargetError, TargetSpec, parse_target
+from broker_bridge.target_specs import TargetError, TargetSpec, parse_target
 from services.runtime.errors import FieldViolation, InvalidArgumentError
 
 ROUTES_PATH = "/penstock/routes"

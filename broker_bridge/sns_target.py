@@ -6,7 +6,8 @@ from typing import Any
 from broker_bridge.aws_batch import AwsBatchDelivery, Item, Limits
 from broker_bridge.message_attributes import batch_outcomes, body_text, fault, fifo_ids, message_attributes, size
 from broker_bridge.parcel import Parcel
-from broker_bridge.targets import Outcome, SnsTarget
+from broker_bridge.target_specs import SnsTarget
+from broker_bridge.targets import Outcome
 from services.runtime.aws import BlockingCalls
 
 MAX_BATCH_BYTES = 262_144

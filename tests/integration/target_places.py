@@ -12,7 +12,7 @@ import pytest
 
 from broker_bridge.grpc_target import GrpcDelivery
 from broker_bridge.lambda_target import LambdaDelivery
-from broker_bridge.targets import LambdaTarget
+from broker_bridge.target_specs import LambdaTarget
 from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint
 from deploy.local.lambda_endpoint.function import FunctionSpec
 from deploy.local.ports import free_port_numbers

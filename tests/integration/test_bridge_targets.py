@@ -8,15 +8,8 @@ import pytest
 from penstock.delivery.v1 import delivery_service_pb2
 
 from broker_bridge.sqs_target import SqsDelivery
-from broker_bridge.targets import (
-    ACCEPTED,
-    Accepted,
-    ErrorClass,
-    Rejected,
-    Reply,
-    Retry,
-    SqsTarget,
-)
+from broker_bridge.target_specs import SqsTarget
+from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Rejected, Reply, Retry
 from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint
 from services.runtime.aws import BlockingCalls
 from services.runtime.errors import InternalError, InvalidArgumentError, ResourceExhaustedError

@@ -23,7 +23,8 @@ from broker_bridge.queue_target import MESSAGE_ID, QueueDelivery
 from broker_bridge.sender import Sender
 from broker_bridge.sns_target import SnsDelivery
 from broker_bridge.sqs_target import SqsDelivery
-from broker_bridge.targets import HttpTarget, KinesisTarget, QueueTarget, SnsTarget, SqsTarget, Target
+from broker_bridge.target_specs import HttpTarget, KinesisTarget, QueueTarget, SnsTarget, SqsTarget
+from broker_bridge.targets import Target
 from broker_bridge.visit import Visit
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
 from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint

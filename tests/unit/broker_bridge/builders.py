@@ -8,7 +8,7 @@ from broker_bridge.message import Message, MessageKind
 from broker_bridge.parcel import Attribute, AttributeKind, Parcel
 from broker_bridge.retry_policy import ClassPolicy, RetryPolicy
 from broker_bridge.routes import Route
-from broker_bridge.targets import GrpcTarget
+from broker_bridge.target_specs import GrpcTarget
 from services.runtime.retry import Backoff
 
 NO_BACKOFF = Backoff(initial=0.0, maximum=0.0)

@@ -12,18 +12,8 @@ from broker_bridge.kinesis_target import KinesisDelivery
 from broker_bridge.lambda_target import LambdaDelivery
 from broker_bridge.sns_target import SnsDelivery
 from broker_bridge.sqs_target import SqsDelivery
-from broker_bridge.targets import (
-    ACCEPTED,
-    Accepted,
-    ErrorClass,
-    KinesisTarget,
-    LambdaTarget,
-    Outcome,
-    Rejected,
-    Retry,
-    SnsTarget,
-    SqsTarget,
-)
+from broker_bridge.target_specs import KinesisTarget, LambdaTarget, SnsTarget, SqsTarget
+from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Outcome, Rejected, Retry
 from services.runtime.aws import BlockingCalls
 from tests.contracts.delivery_target import ORIGIN
 from tests.unit.broker_bridge.builders import parcel, string

@@ -21,11 +21,11 @@ from broker_bridge.replies import MemoryAnswers
 from broker_bridge.retry_policy import ClassPolicy, RetryStrategy
 from broker_bridge.routes import Batch, Route
 from broker_bridge.settlement import AckBatch, Entry
+from broker_bridge.target_specs import GrpcTarget, TargetSpec
 from broker_bridge.targets import (
     ACCEPTED,
     Accepted,
     ErrorClass,
-    GrpcTarget,
     MemoryTarget,
     Origin,
     Outcome,
@@ -33,7 +33,6 @@ from broker_bridge.targets import (
     Reply,
     Retry,
     Targets,
-    TargetSpec,
 )
 from broker_bridge.way_back import MemoryBroker
 from services.runtime.retry import Backoff

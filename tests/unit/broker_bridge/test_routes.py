@@ -10,7 +10,7 @@ from broker_bridge.circuit import CircuitSettings
 from broker_bridge.parcel import AttributeKind
 from broker_bridge.routes import InvalidRouteError, Route, parse_route, route_document
 from broker_bridge.source import dead_letter_queue
-from broker_bridge.targets import GrpcTarget, LambdaTarget, SqsTarget
+from broker_bridge.target_specs import GrpcTarget, LambdaTarget, SqsTarget
 
 TO_TOPIC = {"source": "queue://orders", "filter_topic": "Orders"}
 GRPC = {"grpc": {"address": "127.0.0.1:50053"}}

@@ -10,7 +10,8 @@ from broker_bridge.fan_out import Attempt, FanOut
 from broker_bridge.filtering import Destination
 from broker_bridge.parcel import Parcel
 from broker_bridge.settlement import Entry
-from broker_bridge.targets import ACCEPTED, GrpcTarget, Origin, Outcome, Targets
+from broker_bridge.target_specs import GrpcTarget
+from broker_bridge.targets import ACCEPTED, Origin, Outcome, Targets
 from broker_bridge.trace import client_context, delivery_trace
 from services.runtime.telemetry import TraceContext, current_trace
 from tests.unit.broker_bridge.builders import TARGET, parcel, string
