@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import uvloop
 
 from broker_bridge.activemq import ActiveMq
-from broker_bridge.bridge import Bridge, Parts
+from broker_bridge.bridge import Bridge
 from broker_bridge.broker import BrokerAddress, Login
 from broker_bridge.clock import Clock
 from broker_bridge.dedup import MemoryDedup
@@ -23,6 +23,7 @@ from broker_bridge.filtering import MemoryFilter
 from broker_bridge.opening import calm_garbage_collector
 from broker_bridge.parcel import Parcel
 from broker_bridge.replies import MemoryAnswers
+from broker_bridge.route_runner import Parts
 from broker_bridge.routes import ROUTES_PATH
 from broker_bridge.targets import ACCEPTED, Origin, Outcome, Targets
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
