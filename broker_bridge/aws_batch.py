@@ -27,10 +27,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a request holds at most."""
+    """What a request holds at most. A message of more than `shared_bytes` has a request of its own."""
 
     entries: int
     bytes: int
+    shared_bytes: int
 
 
 class AwsBatchDelivery(ABC):
@@ -119,11 +120,13 @@ class AwsBatchDelivery(ABC):
         return outcomes | self._outcomes(items, response)
 
     def _requests(self, items: Sequence[Item]) -> Iterator[list[Item]]:
-        """The items in order, in requests that the service takes; one that is too large goes alone."""
+        """The items in order, in requests that the service takes."""
+        limits = self._limits
         request: list[Item] = []
         size = 0
         for item in items:
-            if request and (len(request) == self._limits.entries or size + item.size > self._limits.bytes):
+            is_full = len(request) == limits.entries or size + item.size > limits.bytes
+            if request and (is_full or max(item.size, request[-1].size) > limits.shared_bytes):
                 yield request
                 request, size = [], 0
             request.append(item)

@@ -20,7 +20,8 @@ from services.runtime.aws import BlockingCalls
 MAX_REQUEST_BYTES = 5_242_880
 """Of the records of a request together. Kinesis takes ten mebibytes by now, its older endpoints and doubles five."""
 MAX_RECORD_BYTES = 10_485_760
-"""Of data and partition key. A stream takes one mebibyte unless it was configured for more."""
+"""Of data and partition key."""
+_DEFAULT_RECORD_BYTES = 1_048_576  # what a stream takes that was not configured for more: larger ones are tried alone
 _MAX_ENTRIES = 500
 _MAX_KEY_CHARACTERS = 256
 _POISON = frozenset({"InvalidArgumentException", "ValidationException"})
@@ -32,7 +33,7 @@ class KinesisDelivery(AwsBatchDelivery):
     def __init__(self, spec: KinesisTarget, *, client: Callable[[], Any], calls: BlockingCalls) -> None:
         self._spec = spec
         self._stream = {"StreamARN" if spec.stream.startswith("arn:") else "StreamName": spec.stream}
-        limits = Limits(entries=_MAX_ENTRIES, bytes=MAX_REQUEST_BYTES)
+        limits = Limits(entries=_MAX_ENTRIES, bytes=MAX_REQUEST_BYTES, shared_bytes=_DEFAULT_RECORD_BYTES)
         super().__init__("Kinesis", limits, client=client, calls=calls, poison=_POISON)
 
     def _entry(self, parcel: Parcel, position: int) -> Mapping[str, Any]:  # noqa: ARG002

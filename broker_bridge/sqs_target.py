@@ -22,7 +22,7 @@ class SqsDelivery(AwsBatchDelivery):
     def __init__(self, spec: SqsTarget, *, client: Callable[[], Any], calls: BlockingCalls) -> None:
         self._spec = spec
         self._is_fifo = spec.queue_url.endswith(".fifo")
-        limits = Limits(entries=_MAX_ENTRIES, bytes=MAX_BATCH_BYTES)
+        limits = Limits(entries=_MAX_ENTRIES, bytes=MAX_BATCH_BYTES, shared_bytes=MAX_BATCH_BYTES)
         super().__init__("SQS", limits, client=client, calls=calls, ordered=self._is_fifo, poison=_POISON)
 
     def _entry(self, parcel: Parcel, position: int) -> Mapping[str, Any]:

@@ -234,10 +234,10 @@ async def test_a_whole_record_is_a_serialized_broker_message(calls: BlockingCall
 
 
 async def test_kinesis_requests_keep_to_its_limits(calls: BlockingCalls) -> None:
-    """500 records and five mebibytes each; one that is larger goes alone, and the stream decides."""
+    """500 records and five mebibytes each; one of more than a mebibyte goes alone, and the stream decides."""
     fake = FakeClient({"Records": []})
     target = KinesisDelivery(STREAM, client=fake, calls=calls)
-    sizes = [10] * 501 + [6 * 1024 * 1024, 10]
+    sizes = [10] * 501 + [2 * 1024 * 1024, 10]
     await target.deliver([parcel(n, text="x" * size) for n, size in enumerate(sizes)], ORIGIN)
     assert sorted(len(request["Records"]) for request in fake.requests) == [1, 1, 1, 500]
 
