@@ -409,6 +409,36 @@ async def test_sigterm_finishes_what_runs_and_exits_cleanly(
     assert (await asyncio.to_thread(jms.drain, queue)).count == 0
 
 
+async def test_a_second_signal_ends_the_bridge_at_once(
+    activemq: RunningPart,
+    valkey: RunningPart,
+    queue: str,
+    service: RecordingService,
+    config: FakeConfig,
+    jms: JmsClient,
+    tmp_path: Path,
+) -> None:
+    """Though it would have a minute to finish; the message stays in the broker."""
+    forever = asyncio.Event()
+
+    async def never() -> None:
+        await forever.wait()
+
+    service.before = never
+    config.put("/penstock/routes/twice", json.dumps(to_service(queue, service)))
+    log = tmp_path / "bridge.log"
+    bridge = BridgeProcess(process_settings(activemq, valkey) | {"drain_seconds": "60"}, config, log)
+    await bridge.start()
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text="hello")])
+    await eventually(lambda: len(service.requests) == 1, "the delivery runs")
+    assert bridge.process is not None
+    bridge.process.send_signal(signal.SIGTERM)
+    await eventually(lambda: "draining" in log.read_text(), "it finishes what runs")
+    assert await bridge.end(signal.SIGTERM) == -signal.SIGTERM
+    forever.set()
+    assert (await asyncio.to_thread(jms.drain, queue)).count == 1
+
+
 async def test_a_function_that_hangs_does_not_keep_the_bridge_from_ending(
     activemq: RunningPart,
     valkey: RunningPart,

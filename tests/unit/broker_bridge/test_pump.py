@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+import pytest
+
 from broker_bridge.broker import ConnectionLostError, RefusedError
 from broker_bridge.dedup import Busy, Claim, Dedup, MemoryDedup
 from broker_bridge.filtering import (
@@ -230,10 +232,11 @@ async def test_attempts_excused_before_a_restart_stay_excused() -> None:
         assert rig.targets[TARGET].delivered[0].attempt == 11
 
 
-async def test_no_message_is_given_up_for_one_target_while_another_is_away() -> None:
+@pytest.mark.parametrize("targets", [(TARGET, OTHER), (OTHER, TARGET)], ids=["refusing-first", "away-first"])
+async def test_no_message_is_given_up_for_one_target_while_another_is_away(targets: tuple[TargetSpec, ...]) -> None:
     """The dead letter would be replayed to both."""
     away: list[Outcome] = [AWAY] * 10
-    both = route(targets=(TARGET, OTHER))
+    both = route(targets=targets)
     async with running(
         both, decide=lambda _item: REFUSED, decide_other=lambda _item: away.pop() if away else ACCEPTED
     ) as rig:
