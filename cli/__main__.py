@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import audit, bridge, config, demo, events, filters, params, send, subscriptions, tracking, up
+from cli import audit, bridge, config, demo, events, filters, log, params, send, subscriptions, tracking, up
 
 app = typer.Typer(
     name="penstock",
@@ -32,7 +32,7 @@ def _options(
     """Options of the command as a whole."""
 
 
-for group in (up, demo, send, params, audit, config, subscriptions, filters, tracking, events, bridge):
+for group in (up, demo, send, params, audit, config, subscriptions, filters, tracking, log, events, bridge):
     group.register(app)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
+from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from tests.integration.parts import RunningPart
 from tests.integration.tracking_harness import NOWHERE, Intake, intake
@@ -101,3 +102,29 @@ async def test_an_absent_intake_has_its_own_exit_code() -> None:
     code, _, errors = await penstock("programs", "list", target=NOWHERE)
     assert code == 3
     assert "is it running?" in errors
+
+
+async def test_the_log_of_a_running_intake_is_inspected(where: Intake) -> None:
+    """Segments, the events that wait, JSON; a damaged or absent log is exit code 1."""
+    directory = where.part.spec.data_directory
+    await where.put_program("logged")
+    assert await where.track(TrackingEvent(program_id="logged", message_id="inspect-1")) == ["ACCEPTED"]
+
+    async def inspect(*arguments: str) -> tuple[int | None, str, str]:
+        command = (sys.executable, "-m", "cli", "log", "inspect", *arguments)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        output, errors = await process.communicate()
+        return process.returncode, output.decode(), errors.decode()
+
+    code, output, _ = await inspect(str(directory), "--json")
+    [segment] = json.loads(output)
+    assert (code, segment["state"], segment["detail"]) == (0, "whole", "")
+    assert segment["events"] == segment["waiting"] > 0
+    code, output, _ = await inspect(str(directory), "--waiting")
+    assert code == 0
+    assert output.splitlines()[-1].split("\t")[1::3] == ["logged", "inspect-1"]
+    code, _, errors = await inspect(str(directory / "nowhere"))
+    assert code == 1
+    assert "name the DATA_DIRECTORY of an intake" in errors

@@ -1,0 +1,94 @@
+"""`penstock log`: the disk log of an intake, read from its folder."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.connection import EXIT_REFUSED
+from cli.output import print_json, print_line, print_rows
+
+if TYPE_CHECKING:
+    from services.tracking.inspection import SegmentReport
+
+_SEGMENT_COLUMNS = ("segment", "bytes", "frames", "events", "waiting", "state", "detail")
+_EVENT_COLUMNS = ("received_at", "program_id", "event_type", "verdict", "message_id")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    log = typer.Typer(no_args_is_help=True, help="The accepted events that an intake keeps on its disk.")
+    log.command("inspect", epilog="Example: penstock log inspect .penstock/data/tracking --events --waiting")(
+        inspect_log
+    )
+    app.add_typer(log, name="log")
+
+
+def inspect_log(
+    data_directory: Annotated[
+        Path | None, typer.Argument(help="DATA_DIRECTORY of an intake; by default that of the embedded stack.")
+    ] = None,
+    events: Annotated[bool, typer.Option("--events", help="List events instead of segments.")] = False,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Only events that are not shipped yet.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --events an object per line.")] = False,
+) -> None:
+    """Show the segments of the log, or its events; exit code 1 when there is damage or no log.
+
+    Nothing is locked or changed, so the intake may be running; a write in progress shows as an unfinished end.
+    """
+    from services.tracking.inspection import SegmentState, inspect  # noqa: PLC0415 - see the package
+
+    place = data_directory or _default_directory()
+    try:
+        reports = inspect(place)
+        if events or waiting:
+            _print_events(place, waiting_only=waiting, as_json=as_json)
+        else:
+            print_rows([_row(report) for report in reports], _SEGMENT_COLUMNS, as_json=as_json, empty="no segments")
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(EXIT_REFUSED) from error
+    damaged = [report for report in reports if report.state is SegmentState.DAMAGED]
+    for report in damaged:
+        print(
+            f"segment {report.number} is damaged: keep a copy of the file, then cut it there or restore it; "
+            "until then the intake does not start",
+            file=sys.stderr,
+        )
+    if damaged:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _print_events(place: Path, *, waiting_only: bool, as_json: bool) -> None:
+    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415
+
+    from services.tracking.inspection import logged_events  # noqa: PLC0415
+
+    for event in logged_events(place, waiting_only=waiting_only):
+        row: Mapping[str, object] = MessageToDict(event, preserving_proto_field_name=True)
+        if as_json:
+            print_json(row)
+        else:
+            print_line(row, _EVENT_COLUMNS)
+
+
+def _row(report: "SegmentReport") -> Mapping[str, object]:
+    return {
+        "segment": report.number,
+        "bytes": report.size,
+        "frames": report.frames,
+        "events": report.events,
+        "waiting": report.waiting,
+        "state": str(report.state),
+        "detail": report.detail,
+    }
+
+
+def _default_directory() -> Path:
+    import os  # noqa: PLC0415
+
+    from deploy.local.home import Home, default_home  # noqa: PLC0415
+
+    return Home(default_home(os.environ)).data("tracking")

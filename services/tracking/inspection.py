@@ -1,0 +1,102 @@
+"""A look at the log of an intake, running or not: it locks nothing and changes nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
+
+from services.tracking.event import TrackingEvent
+from services.tracking.frames import BadFrameError, Frame, is_torn_write, read_frames
+from services.tracking.log import Position
+from services.tracking.shipping import CursorFile
+
+
+class SegmentState(StrEnum):
+    """How a segment ends."""
+
+    WHOLE = "whole"
+    """With an intact frame."""
+    UNFINISHED = "unfinished"
+    """In the middle of the last write: one in progress, or one that a crash cut off and the next start takes away."""
+    DAMAGED = "damaged"
+    """With bytes that are not what was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentReport:
+    """One segment: its intact frames, how many of their events wait to be shipped, and how it ends.
+
+    `waiting` is counted from the cursor as it was saved last: a running intake may be further.
+    """
+
+    number: int
+    size: int
+    frames: int
+    events: int
+    waiting: int
+    state: SegmentState
+    detail: str = ""
+
+
+def inspect(data_directory: Path) -> list[SegmentReport]:
+    """The segments in the data directory of an intake, oldest first.
+
+    Raises:
+        FileNotFoundError: there is no log.
+    """
+    cursor = CursorFile(data_directory / "cursor.json").load()
+    return [_report(path, cursor) for path in _segments(data_directory)]
+
+
+def logged_events(data_directory: Path, *, waiting_only: bool) -> Iterator[TrackingEvent]:
+    """The events of all intact frames, oldest first; with `waiting_only` those behind the saved cursor.
+
+    Raises:
+        FileNotFoundError: there is no log.
+    """
+    cursor = CursorFile(data_directory / "cursor.json").load()
+    for path in _segments(data_directory):
+        frames, _ = _read(path)
+        for frame in frames:
+            if not waiting_only or Position(segment=int(path.stem), offset=frame.end) > cursor:
+                yield from PutEventsRequest.FromString(frame.payload).events
+
+
+def _segments(data_directory: Path) -> list[Path]:
+    found = sorted((data_directory / "log").glob("*.log"))
+    if not found:
+        raise FileNotFoundError(f"there is no log in {data_directory}: name the DATA_DIRECTORY of an intake")
+    return found
+
+
+def _report(path: Path, cursor: Position) -> SegmentReport:
+    number = int(path.stem)
+    frames, fault = _read(path)
+    waiting = sum(frame.count for frame in frames if Position(segment=number, offset=frame.end) > cursor)
+    state, detail = SegmentState.WHOLE, ""
+    if fault is not None:
+        with path.open("rb") as file:
+            torn = is_torn_write(file, fault.offset)
+        state, detail = SegmentState.UNFINISHED if torn else SegmentState.DAMAGED, str(fault)
+    return SegmentReport(
+        number=number,
+        size=path.stat().st_size,
+        frames=len(frames),
+        events=sum(frame.count for frame in frames),
+        waiting=waiting,
+        state=state,
+        detail=detail,
+    )
+
+
+def _read(path: Path) -> tuple[list[Frame], BadFrameError | None]:
+    frames: list[Frame] = []
+    with path.open("rb") as file:
+        try:
+            for frame in read_frames(file):
+                frames.append(frame)  # noqa: PERF402 - those before a fault are kept
+        except BadFrameError as fault:
+            return frames, fault
+    return frames, None
