@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import transfer, versions
+from cli import rollout, transfer, versions
 from cli.connection import EXIT_REFUSED, target_option, tls_ca_option, token_file_option, usage_error, with_channel
 from cli.documents import Kind
 from cli.output import print_json, print_line, print_rows
@@ -40,7 +40,7 @@ DECRYPT = typer.Option(False, "--decrypt", help="Show the values of secrets.")
 
 def register(parent: typer.Typer) -> None:
     """Add the commands."""
-    for group in (versions, transfer):
+    for group in (versions, rollout, transfer):
         group.register(app)
     parent.add_typer(app, name="params")
 

@@ -178,3 +178,15 @@ async def test_a_difference_of_secrets_is_told_and_not_shown(params: Command) ->
     hidden = await params("diff", "/differs/a")
     assert (hidden.code, "s3cret" in hidden.output, "differ; --decrypt" in hidden.output) == (1, False, True)
     assert "+s3cret-2" in (await params("diff", "/differs/a", "--decrypt")).output
+
+
+async def test_a_rollout_ends_for_all_or_for_nobody(params: Command) -> None:
+    """As its alarm command says: exit code 0 is an alarm."""
+    await params("put", "/rolled/a", "old")
+    quick = ["rollout", "/rolled/a", "new", "--percent", "10,100", "--bake", "0.1", "--poll", "0.05"]
+    alarmed = await params(*quick, "--alarm", "true")
+    assert (alarmed.code, alarmed.output) == (1, "rolled back\n")
+    assert (await params("get", "/rolled/a:1")).output == "old\n"
+    done = await params(*quick, "--alarm", "false")
+    assert (done.code, done.output, "100 % of the callers" in done.errors) == (0, "completed\n", True)
+    assert (await params("get", "/rolled/a:2")).output == "new\n"

@@ -15,6 +15,8 @@ from penstock.client.aio import AsyncConfigClient
 from penstock.client.blocking import ConfigClient
 from penstock.client.convert import binary, boolean, json_value, string_list
 from penstock.client.parameters import IDEMPOTENT_METHODS, ParameterClient, RemoteParameter
+from penstock.client.rolling_out import Outcome, RollingOut, RolloutPlan
+from penstock.client.rollout import Rollout
 from penstock.client.snapshot import SnapshotError, SnapshotFile
 from penstock.client.watcher import ParameterChange, ParameterWatcher
 
@@ -40,12 +42,16 @@ __all__ = [
     "FailedPreconditionError",
     "InvalidArgumentError",
     "NotFoundError",
+    "Outcome",
     "ParameterChange",
     "ParameterClient",
     "ParameterWatcher",
     "PenstockError",
     "PermissionDeniedError",
     "RemoteParameter",
+    "RollingOut",
+    "Rollout",
+    "RolloutPlan",
     "SnapshotError",
     "SnapshotFile",
     "UnauthenticatedError",
