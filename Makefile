@@ -13,7 +13,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test up down lint types imports unit integration cassandra-cluster chaos-bridge chaos-tracking protos protos-check protos-release \
-	bench bench-tracking bench-bridge lock clean
+	bench bench-tracking bench-persistence bench-bridge lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ bench: setup $(PROTOS_PYTHON) ## run every benchmark, ours and its peer in alter
 
 bench-tracking: setup ## tracking intake against a raw echo servicer
 	$(BIN)/python -m bench.tracking
+
+bench-persistence: setup ## the SQLite store against a bare executemany loop
+	$(BIN)/python -m bench.persistence
 
 bench-bridge: setup ## bridge drain against a Java JMS consumer
 	$(BIN)/python -m bench.bridge

@@ -1,6 +1,8 @@
 """The Cassandra store against a real Cassandra, started once for all of these tests."""
 
 import asyncio
+import shlex
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,14 @@ from typing import Any
 import pytest
 from penstock.persistence.v1 import persistence_service_pb2 as pb
 
+from deploy.local.cassandra import nodetool_command
+from deploy.local.home import jar_cache
+from deploy.local.part import SilentProgress
 from services.persistence import cassandra_schema
 from services.persistence.cassandra import CassandraEventStore
 from services.persistence.cassandra_session import CassandraSession, CassandraTarget
 from services.persistence.store import EventQuery, EventStore, PutOutcome
+from services.runtime.aws import aws_client
 from services.runtime.errors import FailedPreconditionError, UnavailableError
 from tests.contracts.event_store import EventStoreContract, ids, record
 from tests.integration.cassandra_harness import KEYSPACE, PASSWORD, USER, administrator, cassandra, target
@@ -215,3 +221,59 @@ async def test_the_process_serves_events_from_cassandra(
             assert await put(stub, events) == [pb.PUT_EVENT_OUTCOME_DUPLICATE] * 3
             assert await listed(stub, "process") == ["process-0", "process-1", "process-2"]
             assert (await stub.GetEvent(pb.GetEventRequest(message_id="process-1"))).event == events[1]
+
+
+async def test_a_snapshot_in_s3_restores_a_keyspace_that_was_lost(
+    part: RunningPart, aws_emulator: RunningPart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows and indexes are as at the time of the snapshot; a snapshot that is not whole is refused."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    endpoint = f"http://{aws_emulator.addresses['http']}"
+    s3 = aws_client("s3", region="us-east-1", endpoint_url=endpoint)
+    s3.create_bucket(Bucket="backups")
+    lost = target(part, keyspace="lost")
+    names = [f"m-{number:02}" for number in range(20)]
+    async with CassandraSession(lost, migrate=True) as session:
+        store = await CassandraEventStore(session).prepare()
+        await store.put([record(name, occurred_at=place) for place, name in enumerate(names)])
+        nodetool = nodetool_command(jar_cache(), SilentProgress(), jmx_port=int(part.addresses["jmx"].split(":")[1]))
+        backup = [sys.executable, "-m", "deploy.cassandra.backup"]
+        common = [
+            "--bucket",
+            "backups",
+            "--node",
+            "n1",
+            "--tag",
+            "t1",
+            "--keyspace",
+            "lost",
+            "--endpoint-url",
+            endpoint,
+        ]
+        common += ["--nodetool", shlex.join(nodetool)]
+        data = str(part.spec.data_directory / "data")
+        code, output = await command(*backup, "snapshot", *common, "--data-directory", data)
+        assert (code, "s3://backups/cassandra/t1/n1" in output) == (0, True), output
+        assert not await asyncio.to_thread(lambda: list(Path(data).glob("lost/*/snapshots/t1")))
+        await execute(session, "DROP KEYSPACE lost")
+    async with CassandraSession(lost, migrate=True) as session:
+        store = await CassandraEventStore(session).prepare()
+        assert await store.list_events(EventQuery(), after=None, limit=99) == []
+        code, output = await command(*backup, "restore", *common, "--scratch-directory", str(tmp_path))
+        assert code == 0, output
+        assert ids(await store.list_events(EventQuery(program_id="p-1"), after=None, limit=99)) == names
+        assert await store.put([record(names[0]), record("new")]) == [DUPLICATE, STORED]
+    s3.delete_object(Bucket="backups", Key="cassandra/t1/n1/manifest.json")
+    s3.close()
+    code, output = await command(*backup, "restore", *common, "--scratch-directory", str(tmp_path))
+    assert (code, "t1 is not whole" in output) == (1, True)
+
+
+async def command(*argv: str) -> tuple[int | None, str]:
+    """Exit code and all output."""
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
