@@ -104,15 +104,11 @@ class AuditLog:
 
     async def _flushed(self) -> None:
         """Writes what waits; callers that come meanwhile share the next write."""
-        while self._flush:
+        while self._flush and not self._flush.done():
             await asyncio.shield(self._flush)
-        if not self._lines:  # a neighbour has written ours too
-            return
-        self._flush = asyncio.ensure_future(self._write_waiting())
-        try:
+        if self._lines:  # a neighbour may have written ours too
+            self._flush = asyncio.ensure_future(self._write_waiting())
             await asyncio.shield(self._flush)
-        finally:
-            self._flush = None
 
     async def _write_waiting(self) -> None:
         count, data = len(self._lines), b"".join(self._lines)

@@ -43,6 +43,18 @@ def change(path: Path, edit: Callable[[list[bytes]], list[bytes]]) -> None:
     path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
 
 
+async def test_many_writers_share_writes(tmp_path: Path) -> None:
+    """None waits for ever, none is lost, the order is that of their numbers."""
+    async with AuditLog(tmp_path / "audit.log") as log:
+
+        async def write(start: int) -> None:
+            for number in range(20):
+                await log.add(record(start + number))
+
+        await asyncio.gather(*(write(1000 * writer) for writer in range(1, 9)))
+    assert (verify(log.path).records, verify(log.path).fault) == (160, "")
+
+
 def changed(line: bytes, **fields: object) -> bytes:
     return json.dumps({**json.loads(line), **fields}, ensure_ascii=False).encode() + b"\n"
 
