@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from typing import TypeVar
 
 import structlog
@@ -15,6 +16,7 @@ from services.persistence.settings import PersistenceSettings
 from services.persistence.sqlite import SqliteEventStore
 from services.persistence.store import EventStore, MemoryEventStore
 from services.persistence.stream import StreamRecorder
+from services.persistence.told_store import ToldStore
 from services.runtime.aws import aws_client
 from services.runtime.errors import FailedPreconditionError, UnavailableError
 from services.runtime.health import HealthBoard
@@ -43,6 +45,10 @@ async def open_stores(settings: PersistenceSettings, health: HealthBoard, stack:
     """
     openers = {"memory": _memory, "sqlite": _sqlite, "dynamodb": _dynamodb, "cassandra": _cassandra}
     stores = await _patiently(lambda: openers[settings.store](settings, health, stack))
+    if settings.store in ("dynamodb", "cassandra"):
+        # The health stays SERVING: without calls nothing would show that the store is back.
+        stores.events = ToldStore(stores.events, lambda text: health.set("store", True, text))
+        stores.conversions = ToldStore(stores.conversions, lambda text: health.set("conversions", True, text))
     if settings.retention_seconds is not None:
         events = RetainedEvents(stores.events, seconds=settings.retention_seconds)
         conversions = RetainedEvents(stores.conversions, seconds=settings.retention_seconds)
@@ -163,6 +169,12 @@ async def _dynamodb(settings: PersistenceSettings, _health: HealthBoard, stack: 
 
 
 async def _cassandra(settings: PersistenceSettings, _health: HealthBoard, stack: AsyncExitStack) -> Stores:
+    if not find_spec("cassandra"):
+        raise FailedPreconditionError(
+            "the Cassandra driver is not installed: pip install 'penstock[cassandra]'",
+            reason="ERROR_REASON_DEPENDENCY_UNAVAILABLE",
+            metadata={"dependency": "cassandra"},
+        )
     from services.persistence.cassandra import CassandraEventStore  # noqa: PLC0415 - part of an extra
     from services.persistence.cassandra_session import CassandraSession, CassandraTarget  # noqa: PLC0415
 
