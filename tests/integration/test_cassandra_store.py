@@ -4,6 +4,7 @@ import asyncio
 import shlex
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,25 @@ async def test_a_keyspace_that_forgets_the_datacentre_is_refused(part: RunningPa
     await asyncio.to_thread(cluster.shutdown)
     with pytest.raises(FailedPreconditionError, match="it needs NetworkTopologyStrategy"):
         await CassandraSession(target(part, keyspace="simple")).__aenter__()
+
+
+async def test_a_user_who_may_only_create_keyspaces_makes_and_uses_one(part: RunningPart) -> None:
+    """The rights that deploy/cassandra/README.md grants are enough; what others made stays closed."""
+    cluster = administrator(part)
+    boss = await asyncio.to_thread(cluster.connect)
+    for statement in (
+        "CREATE ROLE restricted WITH PASSWORD = 'restricted' AND LOGIN = true",
+        "GRANT CREATE ON ALL KEYSPACES TO restricted",
+    ):
+        await asyncio.to_thread(boss.execute, statement)
+    await asyncio.to_thread(cluster.shutdown)
+    own = target(part, keyspace="restricted", user="restricted", password="restricted")
+    async with CassandraSession(own, migrate=True) as session:
+        store = await CassandraEventStore(session).prepare()
+        assert await store.put([record("a")]) == [STORED]
+        assert ids(await store.list_events(EventQuery(), after=None, limit=9)) == ["a"]
+    with pytest.raises(UnavailableError, match="no SELECT permission"):
+        await CassandraSession(replace(own, keyspace=KEYSPACE)).__aenter__()
 
 
 async def test_statements_go_to_replicas_at_local_quorum(session: CassandraSession) -> None:
