@@ -6,7 +6,7 @@ It acknowledges what it takes before it delivers it. A restart test that does no
 import runpy
 from collections.abc import Sequence
 
-import broker_bridge.bridge
+import broker_bridge.route_runner
 from broker_bridge.pump import Pump
 from broker_bridge.settlement import Entry
 
@@ -23,5 +23,7 @@ class EarlyAckPump(Pump):
 
 
 if __name__ == "__main__":
-    vars(broker_bridge.bridge)["Pump"] = EarlyAckPump
+    runner = vars(broker_bridge.route_runner)
+    assert runner["Pump"] is Pump, "the mistake would be made nowhere"
+    runner["Pump"] = EarlyAckPump
     runpy.run_module("broker_bridge", run_name="__main__")
