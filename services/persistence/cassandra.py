@@ -66,7 +66,7 @@ class CassandraEventStore:
 
     async def prepare(self) -> Self:
         """Prepare the statements; every part of them is a constant of this release."""
-        kind = self._kind
+        kind = f"{self._session.keyspace}.{self._kind}"
         columns = "message_id, program_id, occurred_at, payload"
         slice_ = "(occurred_at, message_id) > (?, ?) AND (occurred_at, message_id) < (?, '') LIMIT ?"
         row = f"INSERT INTO {kind} ({columns}) VALUES (?, ?, ?, ?)"

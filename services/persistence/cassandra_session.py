@@ -103,6 +103,11 @@ class CassandraSession:
 
         self._loop.call_soon_threadsafe(settle)
 
+    @property
+    def keyspace(self) -> str:
+        """Where the tables are: statements name it with them, as prepared ones should."""
+        return self._target.keyspace
+
     def _connect(self) -> Any:
         try:
             session = self._cluster.connect()
@@ -115,22 +120,29 @@ class CassandraSession:
         return session
 
     def _check_schema(self, session: Any) -> None:
-        keyspace = self._target.keyspace
         if self._migrate:
-            session.execute(create_keyspace(keyspace, self._target.replication), timeout=_DDL_SECONDS)
-        elif keyspace not in self._cluster.metadata.keyspaces:
-            raise schema_error(f"{keyspace} does not exist: start one process with {_MIGRATE}")
+            session.execute(create_keyspace(self.keyspace, self._target.replication), timeout=_DDL_SECONDS)
+        elif self.keyspace not in self._cluster.metadata.keyspaces:
+            raise schema_error(f"{self.keyspace} does not exist: start one process with {_MIGRATE}")
         self._check_replication()
-        session.set_keyspace(keyspace)
+        inside = self._cluster.connect(self.keyspace)
+        try:
+            self._check_migrations(inside)
+        finally:
+            inside.shutdown()
+
+    def _check_migrations(self, session: Any) -> None:
         if self._migrate:
             session.execute(MIGRATIONS_TABLE, timeout=_DDL_SECONDS)
         try:
             rows = session.execute("SELECT version, checksum FROM schema_migrations")
         except InvalidRequest:
-            raise schema_error(f"{keyspace} has no tables: start one process with {_MIGRATE}") from None
+            raise schema_error(f"{self.keyspace} has no tables: start one process with {_MIGRATE}") from None
         missing = pending({row.version: row.checksum for row in rows})
         if missing and not self._migrate:
-            raise schema_error(f"{keyspace} lacks migration {missing[0].version}: start one process with {_MIGRATE}")
+            raise schema_error(
+                f"{self.keyspace} lacks migration {missing[0].version}: start one process with {_MIGRATE}"
+            )
         for migration in missing:
             for statement in migration.statements:
                 session.execute(statement, timeout=_DDL_SECONDS)

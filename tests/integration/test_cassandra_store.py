@@ -50,7 +50,7 @@ async def session(part: RunningPart) -> AsyncIterator[CassandraSession]:
 
 @pytest.fixture
 async def store(session: CassandraSession) -> EventStore:
-    await asyncio.gather(*(execute(session, f"TRUNCATE {table}") for table in TABLES))
+    await asyncio.gather(*(execute(session, f"TRUNCATE {KEYSPACE}.{table}") for table in TABLES))
     return await CassandraEventStore(session).prepare()
 
 
@@ -81,7 +81,7 @@ async def test_what_a_dead_writer_left_half_done_is_mended_by_sending_again(
     """A row that no index knows: the duplicate makes it listable, with the times of the first row."""
     await execute(
         session,
-        "INSERT INTO events (message_id, program_id, occurred_at, payload) VALUES (%s, %s, %s, %s)",
+        f"INSERT INTO {KEYSPACE}.events (message_id, program_id, occurred_at, payload) VALUES (%s, %s, %s, %s)",
         "a", "p-1", 5, b"first",
     )  # fmt: skip
     assert await store.list_events(EventQuery(), after=None, limit=9) == []
@@ -101,10 +101,10 @@ async def test_rows_expire_by_themselves_when_there_is_a_retention(session: Cass
     ):
         column = "payload" if table == "events" else "message_id"
         if table == "events":
-            [row] = await execute(session, f"SELECT TTL({column}) AS left FROM {table} WHERE {condition}")
+            [row] = await execute(session, f"SELECT TTL({column}) AS left FROM {KEYSPACE}.{table} WHERE {condition}")
             assert 2500 < row.left <= 2600
         else:
-            assert len(await execute(session, f"SELECT * FROM {table} WHERE {condition}")) == 1
+            assert len(await execute(session, f"SELECT * FROM {KEYSPACE}.{table} WHERE {condition}")) == 1
     late = await CassandraEventStore(session, retention=1.0, now=lambda: 10_000.0).prepare()
     await late.put([record("gone", program_id="ttl", occurred_at=1)])
     while await late.get("gone"):  # noqa: ASYNC110 - its time to live is a second, by the server's clock
@@ -165,10 +165,10 @@ async def test_migrations_apply_once_and_in_order(
             await CassandraSession(target(part)).__aenter__()
         for _ in range(2):
             async with CassandraSession(target(part), migrate=True) as migrated:
-                assert await execute(migrated, "SELECT * FROM migrated") == []
+                assert await execute(migrated, f"SELECT * FROM {KEYSPACE}.migrated") == []
     with pytest.raises(FailedPreconditionError, match="has the schema version 3, this release knows 2"):
         await CassandraSession(target(part)).__aenter__()
-    await execute(session, "DELETE FROM schema_migrations WHERE version = 3")
+    await execute(session, f"DELETE FROM {KEYSPACE}.schema_migrations WHERE version = 3")
     changed = cassandra_schema.Migration(version=2, statements=("SELECT 1",))
     with monkeypatch.context() as release:
         release.setattr(cassandra_schema, "MIGRATIONS", (cassandra_schema.MIGRATIONS[0], changed))
@@ -187,6 +187,7 @@ async def test_a_keyspace_that_forgets_the_datacentre_is_refused(part: RunningPa
         await CassandraSession(target(part, keyspace="simple")).__aenter__()
 
 
+@pytest.mark.usefixtures("session")
 async def test_a_user_who_may_only_create_keyspaces_makes_and_uses_one(part: RunningPart) -> None:
     """The rights that deploy/cassandra/README.md grants are enough; what others made stays closed."""
     cluster = administrator(part)
