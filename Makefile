@@ -12,7 +12,7 @@ ARGUMENTS ?=
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down lint types imports unit integration cassandra-cluster chaos-bridge chaos-tracking protos protos-check protos-release \
+.PHONY: help setup demo test up down lint types imports unit integration differential cassandra-cluster chaos-bridge chaos-tracking protos protos-check protos-release \
 	bench bench-tracking bench-persistence bench-bridge lock clean
 
 help: ## list the targets
@@ -75,6 +75,10 @@ chaos-bridge: setup ## kill and stop broker, bridge and target at random under a
 
 chaos-tracking: setup ## kill the intake 1,000 times under load at each level; KILLS=50 for fewer
 	PENSTOCK_CHAOS_KILLS=$(or $(KILLS),1000) $(BIN)/pytest tests/integration/test_tracking_durability.py -v
+
+differential: setup ## filter policies: 200,000 random pattern and event pairs against event-ruler, 100,000 changes of an index
+	PENSTOCK_EVENT_RULER_PAIRS=200000 PENSTOCK_INDEX_CHANGES=100000 $(BIN)/pytest -q --durations=3 \
+		tests/integration/test_event_ruler.py tests/unit/filtering/test_index_changes.py
 
 protos: setup $(PROTOS_PYTHON) ## check the .proto files and generate the stubs
 	$(BIN)/buf lint

@@ -17,7 +17,7 @@ LOCK_FILES: Mapping[str, Path] = {line: Path(__file__).with_name(f"activemq-{lin
 DEFAULT_LINE = "5.18"
 _ORIGIN_FILE = "ORIGIN"
 # The artifact that is the server, and the word its directories in the cache begin with.
-_SERVERS = {"activemq-broker": "activemq", "cassandra-all": "cassandra"}
+_SERVERS = {"event-ruler": "event-ruler", "activemq-broker": "activemq", "cassandra-all": "cassandra"}
 
 
 class JarsError(PartError):

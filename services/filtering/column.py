@@ -6,6 +6,7 @@ The rule of a branch under a key is a list of alternatives. Those that name what
 
 from array import array
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from services.filtering.bitset import Bitset, Mask
@@ -35,6 +36,7 @@ class Column:
         self.memo_limit = 0
         """Bytes that the memo may hold, about; a full one begins anew."""
         self._memo_bytes = 0
+        self._cells: dict[tuple[int, int], Mask] = {}  # remembered for numbers that no condition names
         self.required: Slots = NONE
         """The branches that fail when the key has no value."""
         self._closed: Mask = bits.EMPTY  # the branches without anything-but: they fail with what is not looked up
@@ -83,26 +85,43 @@ class Column:
 
         `values` are a tuple of values, or, where they lie in elements of an array of objects, a tuple of such tuples.
         """
-        if isinstance(values[0], tuple):
+        first = values[0]
+        if len(values) == 1 and isinstance(first, Decimal) and not self._names_number(first):
+            return self._failing_in_cell(first)
+        if isinstance(first, tuple):
             mask = self._bits.meet([self._failing(group) for group in values])
         else:
             mask = self._failing(values)
         if _length(values) <= _LONGEST_REMEMBERED:
-            self._remember(values, mask)
+            self._remember(self.memo, values, mask)
         return mask
 
-    def _remember(self, values: Sequence[Any], mask: Mask) -> None:
+    def _names_number(self, number: Decimal) -> bool:
+        lookups = (self._accepted, self._forbidden, self._forbidden_everywhere)
+        return any(lookup.numbers and lookup.hits(number) for lookup in lookups)
+
+    def _failing_in_cell(self, number: Decimal) -> Mask:
+        cell = self._ranges.cell(number)
+        mask = self._cells.get(cell)
+        if mask is None:
+            accepting = self._bits.union([self._present, self._substantial, self._ranges.holding(cell)])
+            mask = self._bits.paint(self._closed, (), (), accepting)
+            self._remember(self._cells, cell, mask)
+        return mask
+
+    def _remember(self, memo: dict[Any, Mask], key: Any, mask: Mask) -> None:
         size = self._bits.weight(mask) + _ENTRY_BYTES
         self._memo_bytes += size
         if self._memo_bytes > self.memo_limit:
             self.memo.clear()
+            self._cells.clear()
             self._memo_bytes = size
-        self.memo[values] = mask
+        memo[key] = mask
 
     def _failing(self, values: Sequence[Value]) -> Mask:
+        if len(values) == 1:
+            return self._failing_with(values[0])
         apart = [self._failing_with(value) for value in values]
-        if len(apart) == 1:
-            return apart[0]
         return self._bits.union([self._bits.meet(apart), self._failing_everywhere(values)])
 
     def _failing_with(self, value: Value) -> Mask:
@@ -112,7 +131,7 @@ class Column:
     def _accepting(self, value: Value) -> Mask:
         """The slots that accept a value for its presence or its size."""
         if not isinstance(value, str | Constant):
-            masks = [self._present, self._substantial, self._ranges.at(value)]
+            masks = [self._present, self._substantial, self._ranges.holding(self._ranges.cell(value))]
         elif value == "" or value is Constant.NULL:
             masks = [self._present]
         else:

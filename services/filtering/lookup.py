@@ -8,6 +8,7 @@ Wildcards are filed under their longest piece, and those found under it are trie
 
 import ipaddress
 from collections.abc import Hashable, Iterator
+from decimal import Decimal
 from enum import IntEnum, auto
 from typing import TypeVar
 
@@ -43,6 +44,8 @@ class Lookup:
         self._entries: dict[Hashable, Slots] = {}
         self._wildcards: dict[Hashable, dict[Wildcard, Slots]] = {}
         self._shapes: dict[_Shape, int] = {}
+        self.numbers = 0
+        """Numbers that conditions are filed under."""
 
     def copy(self) -> "Lookup":
         """The same, to be changed without changing this one."""
@@ -50,11 +53,15 @@ class Lookup:
         copy._entries = self._entries.copy()
         copy._wildcards = self._wildcards.copy()
         copy._shapes = self._shapes.copy()
+        copy.numbers = self.numbers
         return copy
 
     def file_exact(self, value: Value, slot: int) -> None:
         """Files the exact value for a slot, or takes it out when it is filed."""
+        before = len(self._entries)
         _toggle(self._entries, value, slot)
+        if isinstance(value, Decimal):
+            self.numbers += len(self._entries) - before
 
     def file(self, condition: Condition, slot: int, *, add: bool) -> None:
         """Files a condition, of one of the kinds this module imports, for a slot; or takes it out."""
@@ -73,7 +80,9 @@ class Lookup:
 
     def hits(self, value: Value) -> list[Slots]:
         """The slots of the conditions that accept a value; a slot is in several lists when several do."""
-        found = []
+        found: list[Slots] = []
+        if not self._entries and not self._wildcards:
+            return found
         if exact := self._entries.get(value):
             found.append(exact)
         if isinstance(value, str) and self._shapes:

@@ -8,7 +8,7 @@ several keys can be required of the same element.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum, auto
 from itertools import product
 from math import prod
@@ -23,6 +23,7 @@ MAX_READINGS = 1000
 """Ways to assign keys to arrays, where names with dots in them make a key lead into several."""
 
 _PAIR = 2
+_PLAIN = (str, Decimal)  # what a JSON value and a Value are alike
 _SHOWN = 80  # characters of a name that an error repeats
 
 Elements = tuple[tuple[int, int], ...]
@@ -132,12 +133,32 @@ def body_facets(body: bytes) -> Facets:
         raise InvalidBodyError(f"the body is not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidBodyError("the body must be a JSON object to be matched")
-    return _Flattener().flatten(document)
+    return document_facets(document)
+
+
+def document_facets(document: dict[str, Any]) -> Facets:
+    """The view through a JSON object that is parsed already, its numbers as Decimal.
+
+    Raises:
+        InvalidBodyError: nested too deeply.
+    """
+    values: dict[str, tuple[Value, ...]] = {}
+    for name, value in document.items():
+        if isinstance(value, _PLAIN):
+            values[name] = (value,)
+        elif isinstance(value, list) and all(isinstance(item, _PLAIN) for item in value):
+            if value:
+                values[name] = tuple(value)
+        else:  # objects, or a literal
+            return _Flattener().flatten(document)
+    return Facets(values=values)
 
 
 def _load(text: str) -> Any:
     try:
-        return json.loads(text, parse_int=exact_number, parse_float=exact_number, parse_constant=_refuse_constant)
+        return json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=_refuse_constant)
+    except InvalidOperation:
+        raise ValueError("the exponent of a number is too large") from None
     except RecursionError:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
 

@@ -51,9 +51,9 @@ def _literal(node: Scalar, path: str, dialect: Dialect) -> Value:
     return fitting_number(node, path, dialect) if isinstance(node.value, Decimal) else node.value
 
 
-def _only_member(node: Object, path: str) -> Member:
+def _only_member(node: Object, path: str, what: str = "Match") -> Member:
     if not node.members:
-        raise RefusedError("Empty objects are not allowed", path, node.start)
+        raise RefusedError(f"{what} expression name not found", path, node.start)
     if len(node.members) > 1:
         raise RefusedError("Only one key allowed in match expression", path, node.members[1].start)
     return node.members[0]
@@ -69,7 +69,7 @@ def _affix(node: Node, path: str, operator: str) -> tuple[str, bool]:
     """The text of a prefix or suffix, and whether case does not count."""
     if not isinstance(node, Object):
         return _text(node, path, operator), False
-    member = _only_member(node, path)
+    member = _only_member(node, path, operator.capitalize())
     if member.name != "equals-ignore-case":
         raise RefusedError(f"Unsupported {operator} pattern: {member.name}", path, member.start)
     return fold(_text(member.node, member_path(path, member.name), member.name)), True
@@ -97,15 +97,20 @@ def _wildcard(node: Node, path: str, _dialect: Dialect) -> Condition:
         if character == "\\":
             _, escaped = next(characters, (0, ""))
             if escaped not in ("*", "\\"):
-                raise RefusedError(f"Invalid escape character at pos {position}", path, node.start)
+                raise RefusedError(f"Invalid escape character at pos {_octets(text, position)}", path, node.start)
             segments[-1] += escaped
         elif character != "*":
             segments[-1] += character
         elif text.startswith("**", position):
-            raise RefusedError(f"Consecutive wildcard characters at pos {position}", path, node.start)
+            raise RefusedError(f"Consecutive wildcard characters at pos {_octets(text, position)}", path, node.start)
         else:
             segments.append("")
     return Wildcard(segments=tuple(segments))
+
+
+def _octets(text: str, position: int) -> int:
+    """Where the character after a position stands, as event-ruler counts: in bytes of UTF-8."""
+    return len(text[:position].encode(errors="surrogatepass")) + 1
 
 
 def _exists(node: Node, path: str, dialect: Dialect) -> Condition:
@@ -161,11 +166,11 @@ def _items(node: Node, path: str) -> Sequence[Node]:
 def _listed(node: Node, path: str, dialect: Dialect) -> Value:
     if isinstance(node, Scalar) and not isinstance(node.value, Constant):
         return _literal(node, path, dialect)
-    raise RefusedError("Inside anything-but list, start|null|boolean is not supported.", path, node.start)
+    raise RefusedError("Inside anything but list, start|null|boolean is not supported.", path, node.start)
 
 
 def _anything_but_pattern(node: Object, path: str, dialect: Dialect) -> Condition:
-    member = _only_member(node, path)
+    member = _only_member(node, path, "Anything-But")
     read = _PATTERNS.get(member.name)
     if read is None:
         raise RefusedError(f"Unsupported anything-but pattern: {member.name}", path, member.start)
@@ -173,7 +178,7 @@ def _anything_but_pattern(node: Object, path: str, dialect: Dialect) -> Conditio
     items = _items(member.node, path)
     for item in items:
         # An object would bring equals-ignore-case inside prefix, which anything-but does not take.
-        text = _text(item, path, member.name)
+        text = _text(item, path, "prefix/suffix" if member.name in ("prefix", "suffix") else member.name)
         if not text and member.name in ("prefix", "suffix"):
             raise RefusedError("Null prefix/suffix not allowed", path, item.start)
     return AnythingBut(patterns=tuple(read(item, path, dialect) for item in items), every=dialect.every_element)

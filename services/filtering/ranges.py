@@ -58,11 +58,15 @@ class _Stretch:
         """The same edges with another mask."""
         return _Stretch(self.edge, mask, self.rest, like=self)
 
-    def at(self, number: Decimal, bits: Bitset) -> Mask:
-        """The slots whose ranges hold a number of this stretch."""
+    def passed(self, number: Decimal) -> int:
+        """How many edges of the rest are not after a number."""
         passed = bisect_right(self.numbers, number)
         if passed and self.numbers[passed - 1] == number and self.rest[passed - 1].place.after:
             passed -= 1
+        return passed
+
+    def after(self, passed: int, bits: Bitset) -> Mask:
+        """The slots whose ranges hold the numbers after so many edges of the rest."""
         end = self.ends[passed]
         return bits.flipped(self.mask, self.flips[:end]) if end else self.mask
 
@@ -91,9 +95,17 @@ class Ranges:
         ranges._stretches, ranges._firsts = self._stretches.copy(), self._firsts.copy()
         return ranges
 
-    def at(self, number: Decimal) -> Mask:
-        """The slots of the ranges that hold a number."""
-        return self._stretches[self._holding(_Place(number, after=False))].at(number, self._bits)
+    def cell(self, number: Decimal) -> tuple[int, int]:
+        """Where a number lies: numbers of the same cell lie in the same ranges."""
+        holding = bisect_right(self._firsts, number)
+        if holding and self._firsts[holding - 1] == number:
+            holding = self._holding(_Place(number, after=False))
+        return holding, self._stretches[holding].passed(number)
+
+    def holding(self, cell: tuple[int, int]) -> Mask:
+        """The slots of the ranges that hold the numbers of a cell."""
+        stretch, passed = cell
+        return self._stretches[stretch].after(passed, self._bits)
 
     def flip(self, span: Span, slot: int) -> None:
         """Files a range for a slot, or takes it out when it is filed. The ranges of one slot must not touch."""

@@ -49,14 +49,16 @@ def test_ranges_hold_what_their_conditions_accept(bits: Bitset, rules: list[list
     left = set(range(len(rules)))
     for number in PROBES:
         for ranges in (at_once, one_by_one):
-            assert slots_in(bits, ranges.at(number), len(rules)) == expected(rules, number, left)
+            assert slots_in(bits, ranges.holding(ranges.cell(number)), len(rules)) == expected(rules, number, left)
     before = at_once.copy()
     for span, slot in spans:
         if slot in taken:
             at_once.flip(span, slot)
     for number in PROBES:
-        assert slots_in(bits, at_once.at(number), len(rules)) == expected(rules, number, left - taken)
-        assert slots_in(bits, before.at(number), len(rules)) == expected(rules, number, left)
+        assert slots_in(bits, at_once.holding(at_once.cell(number)), len(rules)) == expected(
+            rules, number, left - taken
+        )
+        assert slots_in(bits, before.holding(before.cell(number)), len(rules)) == expected(rules, number, left)
 
 
 @EVERY_BITSET
@@ -76,7 +78,7 @@ def test_many_ranges_are_cut_into_stretches_and_joined_again(bits: Bitset) -> No
         ranges.flip(spans_of(rules[slot])[0], slot)
         filed.discard(slot)
     for number in map(Decimal, range(0, 400, 7)):
-        assert slots_in(bits, ranges.at(number), len(rules)) == expected(rules, number, filed)
+        assert slots_in(bits, ranges.holding(ranges.cell(number)), len(rules)) == expected(rules, number, filed)
     for slot in filed:
         ranges.flip(spans_of(rules[slot])[0], slot)
     assert len(ranges._stretches) == 1

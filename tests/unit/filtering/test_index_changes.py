@@ -1,0 +1,78 @@
+"""A long life of an index: random subscriptions put, replaced and deleted; at the end it is as one built anew.
+
+PENSTOCK_INDEX_CHANGES sets the number of steps (`make differential` takes 100,000).
+"""
+
+import json
+import os
+import secrets
+from random import Random
+
+import pytest
+
+from services.filtering.dialect import EVENTBRIDGE
+from services.filtering.index import Index
+from services.filtering.message import body_facets
+from services.filtering.policy import Policy, parse_policy
+from tests.integration.event_ruler_pairs import event, pattern
+
+CHANGES = int(os.environ.get("PENSTOCK_INDEX_CHANGES", "3000"))
+_OWNERS = 400
+_ASKED_EVERY = 20
+_LOOK_EVERY = 500
+
+
+def test_changed_index_is_as_one_built_anew() -> None:
+    """The same answers, the same structure, nothing left behind; compared again and again on the way."""
+    seed = secrets.randbits(32)
+    random = Random(seed)
+    policies = [parse_policy(json.dumps(pattern(random)), EVENTBRIDGE) for _ in range(1500)]
+    views = [body_facets(json.dumps(event(random)).encode()) for _ in range(60)]
+    index, in_force = Index[int](), dict[int, Policy]()
+    for step in range(1, CHANGES + 1):
+        owner = random.randrange(_OWNERS)
+        if random.random() < 0.6:
+            in_force[owner] = random.choice(policies)
+            index = index.changed({owner: in_force[owner]})
+        else:
+            in_force.pop(owner, None)
+            index = index.changed({}, [owner])
+        if step % _ASKED_EVERY:
+            continue
+        view = random.choice(views)
+        assert set(index.match(view)) == {o for o, p in in_force.items() if p.accepts(view)}, f"step {step}, {seed=}"
+        if step % _LOOK_EVERY == 0:
+            check_structure(index, Index(in_force.items()), seed)
+    for view in views:
+        assert set(index.match(view)) == set(Index(in_force.items()).match(view)), f"{seed=}"
+
+
+def check_structure(index: Index[int], anew: Index[int], seed: int) -> None:
+    """Nothing of what was deleted is left: the same branches, as many rules of each key, the same crowds."""
+    assert len(index) == len(anew), f"{seed=}"
+    assert index._access._crowds == anew._access._crowds, f"{seed=}"
+    assert sum(branch is not None for branch in index._branches) + len(index._free) == len(index._branches)
+    filed = {(key, b) for key, table in index._access._filed.items() for bs in table.values() for b in bs}
+    slots = {b for b in index._branches if b is not None}
+    branches = {b for homes in index._homes.values() for b, _ in homes}
+    assert branches == slots | {branch for _, branch in filed}, f"{seed=}"
+    for key, column in index._columns.items():
+        assert column.rules == sum(rule.key == key for branch in slots for rule in branch.rules), f"{key}, {seed=}"
+        lookups = (column._accepted, column._forbidden, column._forbidden_everywhere)
+        for lookup in lookups:
+            assert all(lookup._entries.values()), f"{key}, {seed=}"
+            assert all(lookup._wildcards.values()), f"{key}, {seed=}"
+
+
+@pytest.mark.parametrize("count", [1, 70, 600])
+def test_index_is_empty_when_everything_is_deleted(count: int) -> None:
+    """Whatever its size was: no slot, no column, no value, no crowd."""
+    random = Random(count)
+    policies = [parse_policy(json.dumps(pattern(random)), EVENTBRIDGE) for _ in range(count)]
+    index = Index(enumerate(policies))
+    for owner in range(count):
+        index = index.changed({}, [owner])
+    assert not index.needs_message
+    assert not index._columns
+    assert not index._access._crowds
+    assert not index._access._filed
