@@ -13,7 +13,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test up down lint types imports unit integration differential cassandra-cluster chaos-bridge chaos-tracking protos protos-check protos-release \
-	bench bench-tracking bench-persistence bench-bridge lock clean
+	bench bench-filtering bench-tracking bench-persistence bench-bridge lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ protos-release: setup ## record the .proto files as released: later changes are 
 
 bench: setup $(PROTOS_PYTHON) ## run every benchmark, ours and its peer in alternation
 	$(BIN)/python -m bench
+
+bench-filtering: setup ## filter index against event-ruler and moto's matcher
+	$(BIN)/python -m bench.filtering
 
 bench-tracking: setup ## tracking intake against a raw echo servicer
 	$(BIN)/python -m bench.tracking

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from bench import bridge, config, persistence, tracking
+from bench import bridge, config, filtering, persistence, tracking
 
 if __name__ == "__main__":
-    sys.exit(max(asyncio.run(benchmark.main()) for benchmark in (tracking, persistence, bridge, config)))
+    sys.exit(max(asyncio.run(benchmark.main()) for benchmark in (filtering, tracking, persistence, bridge, config)))
