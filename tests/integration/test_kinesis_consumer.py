@@ -125,6 +125,25 @@ async def test_a_record_that_has_to_come_again_holds_those_behind_it(aws: dict[s
     assert taker.taken == [b"1", b"2", b"3"]
 
 
+async def test_no_checkpoint_moves_before_its_records_are_done(aws: dict[str, Any], stream: str) -> None:
+    """A process that dies while it stores the first records begins with them again."""
+    checkpoints, taker = MemoryCheckpoints(), Taker()
+    asked = asyncio.Event()
+
+    async def never_done(records: Sequence[StreamRecord]) -> StreamRecord | None:
+        asked.set()
+        await asyncio.Event().wait()  # until the process dies
+        return records[0]
+
+    send(aws, stream, b"1", b"2")
+    async with consuming(aws, stream, never_done, checkpoints):
+        await asyncio.wait_for(asked.wait(), 60)
+    assert checkpoints.by_shard == {}
+    async with consuming(aws, stream, taker.take, checkpoints):
+        await taker.has(2)
+    assert taker.taken == [b"1", b"2"]
+
+
 async def test_the_process_stores_a_stream_and_goes_on_after_a_kill(
     aws: dict[str, Any], aws_emulator: RunningPart, stream: str, tmp_path: Path
 ) -> None:
