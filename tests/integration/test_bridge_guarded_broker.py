@@ -119,17 +119,12 @@ def route(queue: str, service: RecordingService, **more: object) -> dict[str, ob
 async def test_messages_pass_over_tls_whatever_their_size(
     guarded: Guarded, valkey: RunningPart, queue: str, service: RecordingService, jms: JmsClient
 ) -> None:
-    """And over a broker killed meanwhile; ACKs and large messages cross on the connection."""
-    sizes = [1, 16 * 1024, MIB, 3 * MIB] * 3
+    """ACKs and large messages cross on the connection, and none is lost or comes twice."""
+    sizes = [1, 16 * 1024, MIB, 3 * MIB] * 2
     sent = await asyncio.to_thread(jms.send, queue, [JmsMessage(data=b"x" * size) for size in sizes])
     sent += await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"m{n}") for n in range(500)])
-    service.before = lambda: asyncio.sleep(0.05)
     async with running_bridge(guarded.settings(valkey)) as bridge:
         await bridge.put("tls", route(queue, service, batch={"max_messages": 10}))
-        await eventually(lambda: len(service.messages) > 100, "a part delivered")
-        await guarded.part.kill()
-        await guarded.part.start()
-        await eventually(lambda: len(service.messages) >= len(sent), "all delivered")
 
         async def settled() -> bool:
             return (await bridge.stats("tls")).settled == len(sent)
