@@ -1,15 +1,20 @@
 """The compose stack, once for all tests of this folder; without a Docker engine they are skipped with the reason."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 
+import psutil
 import pytest
 
 from deploy.local.demo.session import Session, open_session
 from deploy.local.jms import JmsClient, find_jms_client
 from deploy.local.ports import ContainerAddresses
 from tests.containers.compose import CommandError, ComposeStack, docker
+
+PREFIX = "penstock-test-"
+"""Of the compose projects of tests; the pid of the test run follows."""
 
 
 def missing_docker() -> str:
@@ -23,6 +28,14 @@ def missing_docker() -> str:
     return ""
 
 
+def remove_orphans() -> None:
+    """End the projects of test runs that were killed before they could do so themselves."""
+    for project in json.loads(docker("compose", "ls", "--all", "--format", "json")):
+        pid = project["Name"].removeprefix(PREFIX)
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            docker("compose", "--project-name", project["Name"], "down", "--volumes", "--timeout", "1")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _engine() -> None:
     if reason := missing_docker():
@@ -34,7 +47,8 @@ def _engine() -> None:
 @pytest.fixture(scope="session")
 def compose(_engine: None) -> Iterator[ComposeStack]:
     """Everything of `docker compose up`, healthy, with volumes of its own; gone at the end."""
-    stack = ComposeStack(f"penstock-test-{os.getpid()}")
+    remove_orphans()
+    stack = ComposeStack(f"{PREFIX}{os.getpid()}")
     try:
         stack.up()
         yield stack
