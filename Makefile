@@ -12,11 +12,11 @@ ARGUMENTS ?=
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down lint types imports unit integration differential cassandra-cluster chaos-bridge chaos-tracking protos protos-check protos-release \
-	bench bench-filtering bench-tracking bench-persistence bench-bridge lock clean
+# Every target with a word of help; folders of some of these names exist.
+.PHONY: $(shell awk -F : '/^[a-z-]+:.*\#\# / { print $$1 }' $(MAKEFILE_LIST))
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.complete ## create the environment: uv, packages from the hashed lock
 
@@ -76,9 +76,14 @@ chaos-bridge: setup ## kill and stop broker, bridge and target at random under a
 chaos-tracking: setup ## kill the intake 1,000 times under load at each level; KILLS=50 for fewer
 	PENSTOCK_CHAOS_KILLS=$(or $(KILLS),1000) $(BIN)/pytest tests/integration/test_tracking_durability.py -v
 
-differential: setup ## filter policies: 200,000 random pattern and event pairs against event-ruler, 100,000 changes of an index
-	PENSTOCK_EVENT_RULER_PAIRS=200000 PENSTOCK_INDEX_CHANGES=100000 $(BIN)/pytest -q --durations=3 \
-		tests/integration/test_event_ruler.py tests/unit/filtering/test_index_changes.py
+test-containers: setup ## the suite in containers, broken in every way; REQUIRE_DOCKER=1 makes a missing engine a failure
+	$(BIN)/python -m tests activemq-6.1 containers $(ARGUMENTS)
+
+airgap: ## an engine, compose and every image where no image registry can be reached (Debian or Ubuntu, root)
+	deploy/airgap/up.sh
+
+airgap-down: ## end the engine that `make airgap` started
+	deploy/airgap/engine.sh down
 
 protos: setup $(PROTOS_PYTHON) ## check the .proto files and generate the stubs
 	$(BIN)/buf lint

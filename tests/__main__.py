@@ -5,17 +5,20 @@ checks passed.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
+
+from tests.containers.engine import missing_docker
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "build" / "reports"
@@ -24,11 +27,12 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A named check: commands that must all exit 0, one after the other."""
+    """A named check: commands that must all exit 0, one after the other, with variables of its own."""
 
     name: str
     commands: Sequence[Sequence[str]]
     report: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,21 +46,35 @@ class Outcome:
     skipped: Sequence[tuple[str, str]] = field(default=())
 
 
-def pytest_check(name: str) -> Check:
-    """Tests of one folder below `tests/`, with a machine-readable report."""
+def pytest_check(name: str, *paths: str, **environment: str) -> Check:
+    """Tests of one folder below `tests/`, or of `paths`, with a machine-readable report."""
     report = REPORTS / f"{name}.xml"
-    command = (str(BIN / "pytest"), f"tests/{name}", "-q", "--no-header", "--durations=5", f"--junitxml={report}")
-    return Check(name=name, commands=[command], report=report)
+    what = paths or (f"tests/{name}",)
+    command = (str(BIN / "pytest"), *what, "-q", "--no-header", "--durations=5", f"--junitxml={report}")
+    return Check(name=name, commands=[command], report=report, environment=environment)
 
 
-CHECKS: Sequence[Check] = (
-    Check(name="lint", commands=[(str(BIN / "ruff"), "check", "."), (str(BIN / "ruff"), "format", "--check", ".")]),
-    Check(name="types", commands=[(str(BIN / "mypy"), ".")]),
-    Check(name="imports", commands=[(str(BIN / "lint-imports"),)]),
-    Check(name="protos", commands=[("make", "--no-print-directory", "protos-check")]),
-    pytest_check("unit"),
-    pytest_check("integration"),
-)
+def broker_check() -> Check:
+    """The bridge's tests on the other line of ActiveMQ; its parts are containers where an engine has the images."""
+    parts = "processes" if missing_docker() else "containers"
+    files = ("test_embedded_broker", "test_bridge_delivery", "test_bridge_dedup", "test_bridge_restart")
+    paths = [f"tests/integration/{file}.py" for file in files]
+    return pytest_check("activemq-6.1", *paths, PENSTOCK_ACTIVEMQ="6.1", PENSTOCK_TEST_PARTS=parts)
+
+
+def checks() -> Sequence[Check]:
+    """All of them, in the order in which they are run."""
+    ruff = str(BIN / "ruff")
+    return (
+        Check(name="lint", commands=[(ruff, "check", "."), (ruff, "format", "--check", ".")]),
+        Check(name="types", commands=[(str(BIN / "mypy"), ".")]),
+        Check(name="imports", commands=[(str(BIN / "lint-imports"),)]),
+        Check(name="protos", commands=[("make", "--no-print-directory", "protos-check")]),
+        pytest_check("unit"),
+        pytest_check("integration"),
+        broker_check(),
+        pytest_check("containers"),
+    )
 
 
 def run(check: Check) -> Outcome:
@@ -64,7 +82,8 @@ def run(check: Check) -> Outcome:
     started = time.monotonic()
     if check.report:
         check.report.unlink(missing_ok=True)
-    codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in check.commands]
+    environment = {**os.environ, **check.environment}
+    codes = [subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode for command in check.commands]
     seconds = time.monotonic() - started
     if check.report is None:
         good = all(code == 0 for code in codes)
@@ -111,7 +130,8 @@ def summarize(outcomes: Sequence[Outcome], output: TextIO) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen checks; all of them when none is named."""
-    names = [check.name for check in CHECKS]
+    known = checks()
+    names = [check.name for check in known]
     parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
     parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"which checks to run, of: {', '.join(names)}")
     chosen = parser.parse_args(arguments).checks or names
@@ -119,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no such check: {', '.join(sorted(unknown))}; choose of: {', '.join(names)}")
     REPORTS.mkdir(parents=True, exist_ok=True)
     outcomes = []
-    for check in CHECKS:
+    for check in known:
         if check.name in chosen:
             print(f"\n== {check.name}", flush=True)
             outcomes.append(run(check))

@@ -8,12 +8,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from deploy.local.ports import Ports, free_port_numbers, free_ports
+from tests.containers.engine import CommandError, docker
 
-ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = "deploy/airgap/offline.env"
 _UP_SECONDS = 240
 _COMMAND_SECONDS = 300.0
@@ -21,26 +20,6 @@ _PAUSE_SECONDS = 0.1
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # The variables of docker-compose.yml that are not a listener of `Ports` in capitals.
 _PORT_VARIABLES = {"emulator": "AWS_PORT", "lambda_endpoint": "LAMBDA_PORT"}
-
-
-class CommandError(Exception):
-    """A docker command failed; the message is what it said."""
-
-
-def docker(*arguments: str, environment: Mapping[str, str] | None = None, seconds: float = _COMMAND_SECONDS) -> str:
-    """Run `docker` in the repository and return what it printed. Raises `CommandError`."""
-    done = subprocess.run(
-        ["docker", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    if done.returncode:
-        raise CommandError(f"docker {' '.join(arguments)}: {done.stderr.strip()[-2000:]}{done.stdout[-2000:]}")
-    return done.stdout
 
 
 def eventually(probe: Callable[[], object], what: str, seconds: float = 90.0) -> None:

@@ -11,21 +11,11 @@ import pytest
 from deploy.local.demo.session import Session, open_session
 from deploy.local.jms import JmsClient, find_jms_client
 from deploy.local.ports import ContainerAddresses
-from tests.containers.compose import CommandError, ComposeStack, docker
+from tests.containers.compose import ComposeStack
+from tests.containers.engine import docker, missing_docker
 
 PREFIX = "penstock-test-"
 """Of the compose projects of tests; the pid of the test run follows."""
-
-
-def missing_docker() -> str:
-    """Why no test of this folder can run; empty when they can."""
-    try:
-        docker("version", "--format", "{{.Server.Version}}", seconds=20)
-        docker("compose", "version", seconds=20)
-        docker("image", "inspect", os.environ.get("PENSTOCK_IMAGE", "penstock/services:dev"), seconds=20)
-    except (CommandError, OSError) as error:
-        return f"no Docker engine with the images: {str(error).strip().splitlines()[-1]}; `make airgap` brings them"
-    return ""
 
 
 def remove_orphans() -> None:

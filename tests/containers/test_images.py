@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.containers.compose import CommandError, docker, eventually
+from tests.containers.compose import eventually
+from tests.containers.engine import CommandError, docker
 
 SERVICES = "penstock/services:dev"
 TOOLS = "penstock/tools:dev"

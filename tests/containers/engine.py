@@ -1,0 +1,40 @@
+"""Whether there is a Docker engine with the images, and how to ask it."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_COMMAND_SECONDS = 300.0
+
+
+class CommandError(Exception):
+    """A docker command failed; the message is what it said."""
+
+
+def docker(*arguments: str, environment: Mapping[str, str] | None = None, seconds: float = _COMMAND_SECONDS) -> str:
+    """Run `docker` in the repository and return what it printed. Raises `CommandError`."""
+    done = subprocess.run(
+        ["docker", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    if done.returncode:
+        raise CommandError(f"docker {' '.join(arguments)}: {done.stderr.strip()[-2000:]}{done.stdout[-2000:]}")
+    return done.stdout
+
+
+def missing_docker() -> str:
+    """Why container tests cannot run; empty when they can."""
+    try:
+        docker("version", "--format", "{{.Server.Version}}", seconds=20)
+        docker("compose", "version", seconds=20)
+        docker("image", "inspect", os.environ.get("PENSTOCK_IMAGE", "penstock/services:dev"), seconds=20)
+    except (CommandError, OSError, subprocess.TimeoutExpired) as error:
+        return f"no Docker engine with the images: {str(error).strip().splitlines()[-1]}; `make airgap` brings them"
+    return ""
