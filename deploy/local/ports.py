@@ -55,18 +55,11 @@ class Ports:
 class ContainerAddresses:
     """The listeners of the stack in containers, each by its service's name in compose, on the documented ports."""
 
-    _HOSTS: Mapping[str, str] = {
-        "stomp": "activemq",
-        "openwire": "activemq",
-        "emulator": "aws",
-        "lambda_endpoint": "lambda",
-        "config_ssm": "config",
-        "tracking_http": "tracking",
-    }
+    _HOSTS: Mapping[str, str] = {"stomp": "activemq", "openwire": "activemq", "emulator": "aws"}
 
     def address(self, name: str) -> str:
-        """`host:port` inside the network of the containers."""
-        host = self._HOSTS.get(name, name.removesuffix("_metrics"))
+        """`host:port` inside the network of the containers; `tracking_http` is a port of `tracking`."""
+        host = self._HOSTS.get(name, name.partition("_")[0])
         return f"{host}:{getattr(default_ports(), name)}"
 
 
