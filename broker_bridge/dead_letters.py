@@ -109,6 +109,8 @@ def copy_headers(message: Message, destination: str, extra: Mapping[str, str]) -
     headers["priority"] = str(message.priority)
     if message.kind is MessageKind.BYTES:
         headers["content-length"] = str(len(message.body))
+    elif b"\x00" in message.body:  # a text of ActiveMQ 6, which writes U+0000 as it is: it would end the frame
+        headers |= {"content-length": str(len(message.body)), "amq-msg-type": "text"}
     optional = {
         "correlation-id": message.correlation_id,
         "type": message.type,

@@ -14,12 +14,18 @@ Frame: TypeAlias = tuple[str, dict[str, str], bytes]
 _ESCAPE = re.compile(r"\\.")
 _UNESCAPED = {"\\r": "\r", "\\n": "\n", "\\c": ":", "\\\\": "\\"}
 _EOL = b"\r\n"
+_SERVER_COMMANDS = (b"MESSAGE\n", b"RECEIPT\n", b"ERROR\n", b"CONNECTED\n")
+_LONGEST_COMMAND = 16
 
 
 class FrameReader:
     """Collects chunks and gives the frames that are complete.
 
     A body of megabytes is neither copied nor searched twice.
+
+    ActiveMQ 6 writes U+0000 in a text as it is and tells no length, so that the text would end there by the
+    specification, and its rest be taken for a frame. It also writes a line end after every frame: of that broker, a NUL
+    ends the frame when a line end follows, and then nothing or the next command.
     """
 
     def __init__(self) -> None:
@@ -28,6 +34,7 @@ class FrameReader:
         self._head: tuple[str, dict[str, str]] | None = None
         self._body_at = 0
         self._length = -1
+        self._is_activemq = False
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that this chunk completes, in order."""
@@ -43,6 +50,8 @@ class FrameReader:
                 break
             command, headers = self._head or ("", {})
             frames.append((command, headers, bytes(self._buffer[self._body_at : end])))
+            if command == "CONNECTED":
+                self._is_activemq = headers.get("server", "").startswith("ActiveMQ/")
             position = self._searched = end + 1
             self._head = None
         if self._head is None:
@@ -76,9 +85,26 @@ class FrameReader:
             end = self._body_at + self._length
             return end if end < len(self._buffer) else -1
         end = self._buffer.find(0, self._searched)
+        while end >= 0 and self._is_activemq and not self._buffer.startswith(b"\nMESSAGE\n", end + 1):
+            if end + 1 == len(self._buffer):
+                self._searched = end  # what follows has not arrived
+                return -1
+            if self._ends_at(end):
+                break
+            end = self._buffer.find(0, end + 1)
         if end < 0:
             self._searched = len(self._buffer)
         return end
+
+    def _ends_at(self, end: int) -> bool:
+        """Whether the NUL there ends a frame of ActiveMQ."""
+        if self._buffer[end + 1] not in _EOL:
+            return False
+        following = bytes(self._buffer[end + 1 : end + 1 + _LONGEST_COMMAND]).lstrip(_EOL)
+        return any(
+            following.startswith(command) or command.startswith(following[: len(command)])
+            for command in _SERVER_COMMANDS
+        )
 
 
 def _parse_head(head: bytes) -> tuple[str, dict[str, str]]:

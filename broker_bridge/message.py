@@ -143,6 +143,8 @@ def decode_message(headers: Mapping[str, str], body: bytes, *, source: str, rece
 def _properties(headers: Mapping[str, str]) -> dict[str, str]:
     """What no header is, and what has the name of one and not its form."""
     properties = {name: value for name, value in headers.items() if name not in _STANDARD_HEADERS}
+    if "content-length" in headers and properties.get("amq-msg-type") == "text":
+        del properties["amq-msg-type"]
     get = headers.get
     if not (
         headers["destination"][:1] == "/"
@@ -160,7 +162,8 @@ def _properties(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _kind(headers: Mapping[str, str], body: bytes) -> MessageKind:
     if "content-length" in headers:
-        return MessageKind.BYTES
+        # A copy of a text that holds a NUL says so: the broker keeps both headers as properties of the copy.
+        return MessageKind.TEXT if headers.get("amq-msg-type") == "text" else MessageKind.BYTES
     return MessageKind.TEXT if body else MessageKind.EMPTY
 
 

@@ -35,12 +35,17 @@ _BATCH = 20
 
 @dataclass(slots=True)
 class Load:
-    """What was sent under one program; `confirmed` are the message ids that somebody promised to keep."""
+    """What was sent under one program.
+
+    `confirmed` are the message ids that somebody promised to keep, `missing` those of them that no row was found for in
+    the end.
+    """
 
     session: Session
     program: str
     confirmed: set[str] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
     _number: int = 0
 
     def _events(self, way: str, count: int) -> list[event_pb.TrackingEvent]:
@@ -99,8 +104,8 @@ class Load:
                 self.confirmed |= message_ids
                 return
 
-    async def missing(self) -> set[str]:
-        """Confirmed message ids without a row, once everything had time to arrive."""
+    async def settle(self) -> None:
+        """Give everything time to arrive, then look what is missing."""
 
         async def everything() -> bool:
             return self.confirmed <= set(await self.stored())
@@ -108,8 +113,7 @@ class Load:
         try:
             await eventually(everything, "every confirmed event to be stored", patience=90, pause=0.5)
         except TimeoutError:
-            return self.confirmed - set(await self.stored())
-        return set()
+            self.missing = self.confirmed - set(await self.stored())
 
     async def stored(self) -> list[str]:
         """The message ids of all rows."""
@@ -136,7 +140,7 @@ def _get(url: str) -> None:
 
 @asynccontextmanager
 async def under_load(session: Session, program: str) -> AsyncIterator[Load]:
-    """Publish in all three ways until the block is left; what is in progress is finished first."""
+    """Publish in all three ways until the block is left; then what is in progress is finished, and looked for."""
     load = Load(session=session, program=program)
     await session.tracking.PutProgram(
         tracking_pb.PutProgramRequest(program=program_pb2.Program(program_id=program, enabled=True))
@@ -162,5 +166,6 @@ async def under_load(session: Session, program: str) -> AsyncIterator[Load]:
                 yield load
             finally:
                 stop.set()
+        await load.settle()
     finally:
         await session.config.DeleteParameter(config_pb.DeleteParameterRequest(name=f"/penstock/routes/{program}"))

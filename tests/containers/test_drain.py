@@ -21,7 +21,7 @@ async def test_docker_stop_drains_under_load(compose: ComposeStack, session: Ses
         await asyncio.to_thread(compose.up, service)
     assert (state["ExitCode"], state["OOMKilled"]) == (0, False), compose.logs(service)[-20:]
     assert load.failed == []
-    assert await load.missing() == set()
+    assert load.missing == set()
 
 
 def _some_confirmed(confirmed: set[str]) -> None:

@@ -22,7 +22,7 @@ def program() -> str:
 async def assert_nothing_lost(load: Load) -> None:
     """Every confirmed message id has a row, exactly one, and no call failed beyond its repetitions."""
     assert load.failed == []
-    assert await load.missing() == set()
+    assert load.missing == set()
     rows = await load.stored()
     assert len(rows) == len(set(rows))
     for way in ("grpc", "http", "jms"):
@@ -56,7 +56,7 @@ PARTITIONS = {
     "control and store": (
         ("filtering", "config", "config"),
         ("bridge", "activemq", "routes"),
-        ("tracking", "persistence", "persistence"),
+        ("tracking", "persistence", "shipping"),
     ),
     "caches and targets": (
         ("tracking", "valkey", "program"),
@@ -103,7 +103,7 @@ async def test_a_frozen_store_and_a_cache_off_the_network_show_and_lose_nothing(
     """`pause` keeps connections open without answers, `network disconnect` takes name and address away."""
     async with under_load(session, program) as load:
         with compose.paused("persistence"), compose.disconnected("valkey"):
-            await asyncio.to_thread(compose.wait_trouble, "tracking", "persistence")
+            await asyncio.to_thread(compose.wait_trouble, "tracking", "shipping")
             await asyncio.to_thread(compose.wait_trouble, "bridge", "dedup")
         await asyncio.to_thread(compose.wait_well, "tracking", "bridge")
     await assert_nothing_lost(load)
@@ -119,5 +119,5 @@ async def test_a_broker_made_anew_on_its_volume_still_has_its_messages(
     await asyncio.to_thread(compose.compose, "rm", "--stop", "--force", "activemq")
     await asyncio.to_thread(compose.up, "activemq", "bridge")
     async with under_load(session, program) as later:
-        load.confirmed |= later.confirmed
-    assert await load.missing() == set()
+        later.confirmed |= load.confirmed
+    assert later.missing == set()

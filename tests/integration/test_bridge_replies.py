@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
 
-from deploy.local.jms import JmsClient, JmsMessage
+from deploy.local.jars import DEFAULT_LINE
+from deploy.local.jms import JmsClient, JmsMessage, find_jms_client
 from tests.integration.bridge_harness import (
     RecordingService,
     RunningBridge,
@@ -61,7 +62,8 @@ class Requester:
 def requester(jms: JmsClient) -> Requester:
     if not jms.java.has_compiler:
         pytest.skip("the Java here has no compiler, which running JmsRequester.java needs")
-    return Requester(jms=jms)
+    # Its source is of javax JMS, whichever broker it asks.
+    return Requester(jms=find_jms_client(jms.broker_url, line=DEFAULT_LINE))
 
 
 @pytest.fixture

@@ -97,3 +97,26 @@ def test_the_size_of_a_header_is_what_is_sent(name: str, value: str) -> None:
     """Escapes and multi-byte characters count."""
     with_header, without = encode_frame("X", {name: value}), encode_frame("X", {})
     assert header_bytes(name, value) == len(with_header) - len(without)
+
+
+CONNECTED_TO_ACTIVEMQ = b"CONNECTED\nserver:ActiveMQ/6.1.8\nversion:1.2\n\n\x00\n"
+# What a text may hold that looks like the end of a frame; "\0" before a line end and a command alone is taken for one.
+TEXT_BODIES = st.lists(st.sampled_from([b"\x00", b"\n", b"x", b"MESSAG", b"\x00\x00"]), max_size=8).map(b"".join)
+
+
+@given(st.lists(TEXT_BODIES.filter(lambda body: b"\x00\n" not in body and not body.endswith(b"\x00")), max_size=4))
+def test_a_nul_within_a_text_of_activemq_6_does_not_end_its_frame(bodies: list[bytes]) -> None:
+    """It writes U+0000 as it is and tells no length; the line end after a frame tells, wherever bytes are cut."""
+    data = CONNECTED_TO_ACTIVEMQ + b"".join(b"MESSAGE\nn:1\n\n" + body + b"\x00\n" for body in bodies)
+    for size in (1, 7, len(data)):
+        reader, found = FrameReader(), []
+        for start in range(0, len(data), size):
+            found += reader.feed(data[start : start + size])
+        assert [frame[2] for frame in found[1:]] == bodies
+
+
+def test_a_text_whose_nul_stands_before_a_line_end_is_whole_when_more_follows() -> None:
+    """What follows is no command, so the frame went on."""
+    reader = FrameReader()
+    frames = reader.feed(CONNECTED_TO_ACTIVEMQ + b"MESSAGE\nn:1\n\na\x00\nb\x00\nRECEIPT\nreceipt-id:1\n\n\x00\n")
+    assert [frame[2] for frame in frames] == [b"", b"a\x00\nb", b""]

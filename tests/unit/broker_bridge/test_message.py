@@ -159,3 +159,10 @@ def test_copies_of_a_virtual_topic_have_different_keys() -> None:
         for name in "AB"
     )
     assert first.key != second.key
+
+
+def test_a_copy_of_a_text_with_a_nul_is_a_text_again() -> None:
+    """ActiveMQ 6 keeps what its SEND said as properties, which are none of the producer's."""
+    headers = {"message-id": "1", "destination": "/queue/q", "content-length": "3", "amq-msg-type": "text", "n": "5"}
+    message = decode_message(headers, b"a\x00b", source="queue://q", received_at=1)
+    assert (message.kind, message.properties) == (MessageKind.TEXT, {"n": "5"})
