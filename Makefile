@@ -117,7 +117,6 @@ bench-persistence: setup ## the SQLite store against a bare executemany loop
 bench-bridge: setup ## bridge drain against a Java JMS consumer
 	$(BIN)/python -m bench.bridge
 
-.PHONY: bench-config
 bench-config: setup $(PROTOS_PYTHON) ## config service against etcd and against moto's SSM
 	$(BIN)/python -m bench.config
 
