@@ -76,6 +76,10 @@ chaos-bridge: setup ## kill and stop broker, bridge and target at random under a
 chaos-tracking: setup ## kill the intake 1,000 times under load at each level; KILLS=50 for fewer
 	PENSTOCK_CHAOS_KILLS=$(or $(KILLS),1000) $(BIN)/pytest tests/integration/test_tracking_durability.py -v
 
+differential: setup ## filter policies: 200,000 random pattern and event pairs against event-ruler, 100,000 changes of an index
+	PENSTOCK_EVENT_RULER_PAIRS=200000 PENSTOCK_INDEX_CHANGES=100000 $(BIN)/pytest -q --durations=3 \
+		tests/integration/test_event_ruler.py tests/unit/filtering/test_index_changes.py
+
 test-containers: setup ## the suite in containers, broken in every way; REQUIRE_DOCKER=1 makes a missing engine a failure
 	$(BIN)/python -m tests activemq-6.1 containers $(ARGUMENTS)
 
