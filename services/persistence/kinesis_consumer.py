@@ -17,6 +17,7 @@ from services.runtime.aws import BlockingCalls
 from services.runtime.errors import RetryableError, UnavailableError
 from services.runtime.kinesis_event import StreamRecord
 from services.runtime.retry import Backoff
+from services.runtime.telemetry import gauge
 
 SHARD_END = "SHARD_END"
 """The checkpoint of a shard that was split or merged and is read to its end."""
@@ -92,6 +93,9 @@ class KinesisConsumer:
         self._on_trouble = on_trouble
         self._calls = BlockingCalls(THREADS, "kinesis")
         self._look_again = asyncio.Event()
+        self._behind = gauge(
+            "penstock_persistence_stream_behind_seconds", "How far reading is behind the end of a shard.", ("shard",)
+        )
         self._log = structlog.get_logger(component="kinesis")
 
     async def run(self) -> None:
@@ -144,6 +148,7 @@ class KinesisConsumer:
                 iterator = await self._insisted(self._iterator, shard_id, done)
                 continue
             self._on_trouble("")
+            self._behind.labels(shard_id).set(answer.get("MillisBehindLatest", 0) / 1000)
             if records := [_stream_record(shard_id, record) for record in answer["Records"]]:
                 done = await self._done(shard_id, records)
             elif answer.get("NextShardIterator"):

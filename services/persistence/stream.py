@@ -16,6 +16,7 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 from services.persistence.recorder import EventRecorder
 from services.runtime.errors import InvalidArgumentError, RetryableError
 from services.runtime.kinesis_event import FailedRecord, FailureQueue, StreamRecord
+from services.runtime.telemetry import counter
 
 # The Kinesis Producer Library, aggregation-format.md.
 _MAGIC = b"\xf3\x89\x9a\xc2"
@@ -42,6 +43,7 @@ class StreamRecorder:
     def __init__(self, recorder: EventRecorder, failures: FailureQueue) -> None:
         self._recorder = recorder
         self._failures = failures
+        self._failed = counter("penstock_persistence_failed_records", "Records of a stream that are no events.")
 
     async def take(self, records: Sequence[StreamRecord]) -> StreamRecord | None:
         """The first record that has to come again, with all behind it; None when all are done."""
@@ -67,6 +69,7 @@ class StreamRecorder:
             ]
         if failures:
             await self._failures.add(failures)
+            self._failed.inc(len(failures))
 
 
 def _chunks(records: Sequence[StreamRecord]) -> Iterator[list[_Part]]:

@@ -4,10 +4,11 @@ import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -264,6 +265,26 @@ async def test_a_file_at_its_bound_refuses_and_goes_on_reading(tmp_path: Path) -
             await put(stub, [event(f"m-{number}", user_agent="x" * 10_000) for number in range(100)])
         assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert await listed(stub) == ["kept"]
+
+
+async def test_events_older_than_the_retention_are_gone(tmp_path: Path) -> None:
+    """Out of sight at once, also those that come late; deleted from the file by the process itself."""
+    database = tmp_path / DATABASE
+    environment = {"PENSTOCK_PERSISTENCE_DATABASE": str(database)}
+    fresh = TrackingEvent(message_id="fresh", program_id="p")
+    async with service(tmp_path, **environment) as part, client(part) as stub:
+        assert await put(stub, [event(f"old-{number}") for number in range(20)]) == [STORED] * 20
+    environment["PENSTOCK_PERSISTENCE_RETENTION_DAYS"] = "1"
+    async with service(tmp_path, **environment) as part, client(part) as stub:
+        assert await put(stub, [fresh, event("late")]) == [STORED] * 2
+        assert await listed(stub) == ["fresh"]
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await stub.GetEvent(pb.GetEventRequest(message_id="late"))
+        assert refusal.value.code() is grpc.StatusCode.NOT_FOUND
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as file:
+            while names := file.execute("SELECT message_id FROM events WHERE message_id LIKE 'old%'").fetchall():
+                assert len(names) <= 20
+                await asyncio.sleep(0.02)
 
 
 def test_a_damaged_file_stops_the_start_with_one_clear_line(tmp_path: Path) -> None:
