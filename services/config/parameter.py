@@ -10,6 +10,11 @@ KEPT_VERSIONS = 100
 MAX_VALUE_BYTES = 8192
 """Bytes of UTF-8 in the Advanced tier."""
 
+DOCUMENTS = "/penstock/"
+MAX_DOCUMENT_BYTES = 768 * 1024
+"""Bytes of UTF-8 below `DOCUMENTS`, where the suite keeps subscriptions and routes: a filter policy of 256 KiB, written
+as a JSON string, and what stands beside it."""
+
 MAX_STANDARD_VALUE_BYTES = 4096
 """Bytes of UTF-8 in the Standard tier."""
 

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from services.config.data_type import DATA_TYPES, DEFAULT_DATA_TYPE
 from services.config.parameter import (
+    DOCUMENTS,
     MAX_DESCRIPTION_LENGTH,
+    MAX_DOCUMENT_BYTES,
     MAX_LABEL_LENGTH,
     MAX_PATTERN_LENGTH,
     MAX_SCHEMA_LENGTH,
@@ -239,7 +241,7 @@ def _timing(update: ParameterUpdate, current: Parameter | None) -> tuple[str, fl
 
 
 def _faults(update: ParameterUpdate, now: float) -> Iterator[Fault]:
-    yield from _value_faults(update.value)
+    yield from _value_faults(update.value, MAX_DOCUMENT_BYTES if update.name.startswith(DOCUMENTS) else MAX_VALUE_BYTES)
     if update.expected_version is not None and update.expected_version < 0:
         text = f"{update.expected_version} is negative; 0 means that the parameter must not exist"
         yield Fault("expected_version", text)
@@ -261,12 +263,12 @@ def _faults(update: ParameterUpdate, now: float) -> Iterator[Fault]:
     yield from _tags_faults(update.tags)
 
 
-def _value_faults(value: str) -> Iterator[Fault]:
+def _value_faults(value: str, limit: int) -> Iterator[Fault]:
     size = len(value.encode())
     if not value:
         yield Fault("value", "empty: a value has at least one character")
-    if size > MAX_VALUE_BYTES:
-        yield Fault("value", f"has {size} bytes, at most {MAX_VALUE_BYTES} are allowed")
+    if size > limit:
+        yield Fault("value", f"has {size} bytes, at most {limit} are allowed")
     opening = value.find("{{")
     if opening >= 0 and value.find("}}", opening) >= 0:
         yield Fault("value", "contains `{{...}}`, which is reserved for references to parameters")

@@ -286,11 +286,24 @@ async def test_malformed_policy_is_refused_with_every_fault_and_its_place(suite:
             await names_for(stub, "malformed", a="x")
 
 
-async def test_policy_larger_than_a_parameter_is_refused(suite: Suite) -> None:
-    """The config service's limit of 8 KiB for a value reaches the caller."""
-    async with suite.client() as stub:
-        with pytest.raises(InvalidArgumentError, match="8192"):
-            await put(stub, subscription("large", "s", {"k": ["x" * 9000]}))
+async def test_policy_of_full_length_is_stored_and_pushed(suite: Suite) -> None:
+    """256 KiB, in another replica too; one byte more is refused, and told."""
+    values = [f"value-{number:08}" for number in range(14_500)]
+    policy = json.dumps({"k": values})
+    policy = policy[:-2] + " " * (256 * 1024 - len(policy)) + policy[-2:]
+    async with suite.client() as stub, suite.replica() as other:
+        large = subscription("large", "s", policy, dialect="FILTER_DIALECT_EVENTBRIDGE")
+        await put(stub, large)
+        body = message_pb2.FilterableMessage(body=json.dumps({"k": values[-1]}).encode())
+        request = pb.BatchMatchMessagesRequest(topic="large", messages=[body])
+        async with asyncio.timeout(10):
+            while not (await other.BatchMatchMessages(request)).subscriptions:  # noqa: ASYNC110 - in another process
+                await asyncio.sleep(0.01)
+        assert [found.name for found in (await stub.BatchMatchMessages(request)).subscriptions] == ["s"]
+        large.filter_policy += " "
+        with pytest.raises(InvalidArgumentError) as caught:
+            await put(stub, large)
+        assert "can not be larger than 262144 bytes" in caught.value.message
 
 
 async def test_unknown_topic_is_not_found(suite: Suite) -> None:

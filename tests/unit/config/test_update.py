@@ -52,6 +52,7 @@ def after(update: ParameterUpdate, current: Parameter | None = CURRENT) -> Param
     "update",
     [
         replace(UPDATE, value="x" * 8192),
+        replace(UPDATE, name="/penstock/subscriptions/topic/name", value="x" * 786_432),
         replace(UPDATE, value="{ {a}}"),
         replace(UPDATE, value='{"a":{"b":{}}}'),
         replace(UPDATE, value="}} {{"),
@@ -69,7 +70,7 @@ def after(update: ParameterUpdate, current: Parameter | None = CURRENT) -> Param
 )
 def test_updates_within_the_limits_are_accepted(update: ParameterUpdate) -> None:
     """The last value that is allowed."""
-    assert check_update(update, now=NOW) == "/a"
+    assert check_update(update, now=NOW) == update.name
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,7 @@ def test_updates_within_the_limits_are_accepted(update: ParameterUpdate) -> None
         (replace(UPDATE, name="/a/"), "name", "a level is empty"),
         (replace(UPDATE, value=""), "value", "empty"),
         (replace(UPDATE, value="x" * 8193), "value", "8193 bytes, at most 8192"),
+        (replace(UPDATE, name="/penstock/x", value="x" * 786_433), "value", "786433 bytes, at most 786432"),
         (replace(UPDATE, value="ü" * 4097), "value", "8194 bytes"),
         (replace(UPDATE, value="{{ssm:x}}"), "value", "reserved"),
         (replace(UPDATE, expected_version=-1), "expected_version", "negative"),
