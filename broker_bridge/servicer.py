@@ -74,8 +74,8 @@ class BridgeServicer(bridge_service_pb2_grpc.BridgeServiceServicer):
     async def GetDeadLetter(  # noqa: N802
         self, request: bridge_service_pb2.GetDeadLetterRequest, _context: _Context
     ) -> bridge_service_pb2.GetDeadLetterResponse:
-        if not request.message_id:
-            raise invalid_field("message_id", "is required")
+        if not request.message_id or "\x00" in request.message_id:
+            raise invalid_field("message_id", "is required, without U+0000")
         letters = self._open(request.source)
         try:
             found = await letters.get(request.message_id)

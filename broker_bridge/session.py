@@ -163,7 +163,8 @@ class Session:
         except BaseException:
             self._connection = None
             connection.abort("given up")
-            self._transforming.ended()
+            if not self._renewing:
+                self._transforming.ended()
             raise
         self._log.info("subscribed", source=self._route.source, broker=str(address), server=connection.server)
         self._report(SessionState(active=True, detail="", server=f"{address} {connection.server}"))

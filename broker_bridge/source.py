@@ -2,7 +2,7 @@
 
 import re
 
-_SOURCE = re.compile(r"(queue|topic)://([^\s?,]+)")
+_SOURCE = re.compile(r"(queue|topic)://([^\s?,\x00]+)")
 _WILDCARDS = ("*", ">")
 # Dead letters are replayed, not routed; `ActiveMQ.` holds the broker's own queues and advisories.
 _KEPT_OUT = ("DLQ", "ActiveMQ")

@@ -112,6 +112,7 @@ def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> Non
     [
         ({"source": ""}, "source", "is not a queue"),
         ({"source": "temp-queue://a"}, "source", "is not a queue"),
+        ({"source": "queue://a\u0000b"}, "source", "is not a queue"),
         ({"source": "queue://orders*"}, "source", "a whole level"),
         ({"source": "queue://orders.>.eu"}, "source", "the last level"),
         ({"source": "queue://>"}, "source", "dead letters too"),
