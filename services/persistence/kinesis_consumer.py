@@ -24,6 +24,7 @@ SHARD_END = "SHARD_END"
 
 THREADS = 16
 _RECORDS_PER_CALL = 1000  # of at most 10,000 (API_GetRecords); as many as are in memory per shard
+_LEAST_PAUSE_SECONDS = 0.2  # five calls a second are allowed per shard
 _MICROSECONDS = 1_000_000
 _DISCOVERY_SECONDS = 30.0
 
@@ -68,7 +69,7 @@ class KinesisConsumer:
         stream: name.
         take: what is done with records.
         checkpoints: kept behind what is done.
-        poll_seconds: pause when a shard has nothing new; five reads a second are allowed per shard.
+        poll_seconds: pause when a shard has nothing new.
         backoff: between attempts at what failed.
         on_trouble: hears why nothing can be read, and the empty text when something was read again.
     """
@@ -151,6 +152,7 @@ class KinesisConsumer:
             self._behind.labels(shard_id).set(answer.get("MillisBehindLatest", 0) / 1000)
             if records := [_stream_record(shard_id, record) for record in answer["Records"]]:
                 done = await self._done(shard_id, records)
+                await asyncio.sleep(min(self._poll_seconds, _LEAST_PAUSE_SECONDS))
             elif answer.get("NextShardIterator"):
                 await asyncio.sleep(self._poll_seconds)
             iterator = answer.get("NextShardIterator")

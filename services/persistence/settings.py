@@ -39,7 +39,9 @@ class PersistenceSettings(ServiceSettings):
     )
     aws_region: str = Field(default="us-east-1", min_length=1, description="AWS region of DynamoDB and Kinesis.")
     aws_endpoint_url: str | None = Field(
-        default=None, description="Where DynamoDB and Kinesis are called instead of AWS: an emulator, a VPC endpoint."
+        default=None,
+        pattern="^https?://",
+        description="Where DynamoDB and Kinesis are called instead of AWS: an emulator, a VPC endpoint.",
     )
     kinesis_stream: str = Field(
         default="",
