@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import grpc
 import pytest
+from penstock.config.v1 import config_service_pb2 as pb
 
+from cli.documents import Kind
+from cli.plan import Action, Change
+from cli.transfer import _write
+from services.runtime.channel import open_channel
 from tests.integration.parts import RunningPart
 from tests.integration.test_cli_params import Command
-from tests.integration.test_config_service import service
+from tests.integration.test_config_service import client, put, service
 
 LOGIN = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 YAML = "db:\n  host: db.example\n  password:\n    $secret: s3cret\nlanguages: [en, de]\n"
@@ -111,6 +117,21 @@ async def test_an_export_can_be_imported_elsewhere(params: Command, tmp_path: Pa
     assert shown == [["String", "1", "db.example"], ["SecureString", "1", "s3cret"], ["StringList", "1", "en,de"]]
 
     assert (await params("export", "/to")).output == "db:\n  host: db.example\nlanguages:\n- en\n- de\n"
+
+
+async def test_a_value_that_changes_after_it_was_shown_is_not_overwritten(part: RunningPart) -> None:
+    """The import stops there, and can be repeated with the new value shown."""
+    async with client(part) as stub, open_channel(part.addresses["grpc"]) as channel:
+        for value in ("shown", "somebody else's"):
+            await put(stub, "/race/a", value)
+        for action, after in ((Action.CHANGE, "ours"), (Action.DELETE, None), (Action.ADD, "ours")):
+            version = 0 if action is Action.ADD else 1
+            change = Change(action=action, name="a", kind=Kind.STRING, before="shown", after=after, version=version)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await _write(channel, "/race", change)
+            assert caught.value.code() in (grpc.StatusCode.ABORTED, grpc.StatusCode.ALREADY_EXISTS)
+        found = await stub.GetParameter(pb.GetParameterRequest(name="/race/a"))
+        assert found.parameter.value == "somebody else's"
 
 
 async def test_parameters_move_from_ssm_and_back(params: Command, ssm: Any) -> None:
