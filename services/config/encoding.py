@@ -123,12 +123,11 @@ class SharedEvents:
 
     def bytes_of(self, event: ParameterEvent | Bookmark) -> bytes:
         """The message of a watch, as bytes."""
-        known = self._newest.get(id(event))
-        if known is not None and known[0] is event:
+        if (known := self._newest.get(id(event))) is not None:
             return known[1]
         data = watch_message_of(event).SerializeToString()
         if not isinstance(event, Bookmark):
-            self._newest[id(event)] = (event, data)
+            self._newest[id(event)] = (event, data)  # held, so that no other object can have its id
             if len(self._newest) > self._REMEMBERED:
                 del self._newest[next(iter(self._newest))]
         return data
