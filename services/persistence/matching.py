@@ -45,7 +45,7 @@ class Occurrence:
 
 
 class _Lasts(Generic[Key]):
-    """The last event of each key; forgets what is older than the window."""
+    """The last event of each key within the window."""
 
     def __init__(self, window: int) -> None:
         self._window = window
@@ -55,12 +55,12 @@ class _Lasts(Generic[Key]):
         self._lasts.pop(key, None)
         self._lasts[key] = at, message_id
 
-    def get(self, key: Key, at: int) -> tuple[int, str] | None:
-        """When it occurred and its message id, if that lies within the window before `at`."""
-        found = self._lasts.get(key)
-        return found if found and found[0] >= at - self._window else None
+    def get(self, key: Key) -> tuple[int, str] | None:
+        """When it occurred, and its message id."""
+        return self._lasts.get(key)
 
     def forget(self, at: int) -> None:
+        """Drop what lies before the window that ends at `at`."""
         while self._lasts:
             key = next(iter(self._lasts))
             if self._lasts[key][0] >= at - self._window:
@@ -116,16 +116,16 @@ class Matcher:
     def _found(self, event: TrackingEvent, at: int) -> tuple[pb.ConversionOutcome, tuple[int, str] | None]:
         if event.transaction_id:
             key = event.program_id, event.transaction_id
-            earlier = self._transactions.get(key, at)
+            earlier = self._transactions.get(key)
             self._transactions.put(key, at, event.message_id)
             if earlier is not None:
                 return pb.CONVERSION_OUTCOME_DUPLICATE, earlier
-        if event.click_id and (named := self._named_clicks.get((event.program_id, event.click_id), at)):
+        if event.click_id and (named := self._named_clicks.get((event.program_id, event.click_id))):
             return pb.CONVERSION_OUTCOME_CLICK, named
         if event.cookie_id:
             key = event.program_id, event.cookie_id
-            if click := self._clicks.get(key, at):
+            if click := self._clicks.get(key):
                 return pb.CONVERSION_OUTCOME_CLICK, click
-            if impression := self._impressions.get(key, at):
+            if impression := self._impressions.get(key):
                 return pb.CONVERSION_OUTCOME_IMPRESSION, impression
         return pb.CONVERSION_OUTCOME_UNATTRIBUTED, None
