@@ -152,12 +152,17 @@ async def compare_all(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limit:
-    """What is measured by itself: the documented `key`, what it means, its unit, and the most it should be."""
+    """What is measured by itself: the documented `key`, what it means, its unit, the most or least it should be."""
 
     key: str
     what: str
     unit: str
-    ceiling: float
+    ceiling: float | None = None
+    floor: float | None = None
+
+    def is_kept(self, value: float) -> bool:
+        """Whether a value is within both."""
+        return (self.ceiling is None or value <= self.ceiling) and (self.floor is None or value >= self.floor)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +182,8 @@ class Measurement:
             "what": self.limit.what,
             "unit": self.limit.unit,
             "ceiling": self.limit.ceiling,
+            "floor": self.limit.floor,
+            "kept": self.limit.is_kept(self.value),
             "rounds": len(self.values),
             "value": round(self.value, 2),
             "lowest": round(min(self.values), 2),
@@ -202,6 +209,11 @@ class CpuClock:
     @property
     def seconds(self) -> float:
         return self._now() - self._before
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory of the process that is in RAM now."""
+        return int(self._process.memory_info().rss)
 
     def _now(self) -> float:
         times = self._process.cpu_times()

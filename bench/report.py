@@ -61,7 +61,7 @@ def _section(result: Mapping[str, Any]) -> list[str]:
         cells = (f"`{key}`", figure["what"], *_cells(figure))
         lines.append(f"| {' | '.join(cells)} |")
     if values := result.get("values"):
-        lines += ["", "| key | what | value | range | ceiling | |", "|---|---|---|---|---|---|"]
+        lines += ["", "| key | what | value | range | limit | |", "|---|---|---|---|---|---|"]
         lines += [
             f"| `{key}` | {figure['what']} | {' | '.join(_value_cells(figure))} |" for key, figure in values.items()
         ]
@@ -94,10 +94,10 @@ def _cells(figure: Mapping[str, Any]) -> tuple[str, ...]:
 def _value_cells(figure: Mapping[str, Any]) -> tuple[str, ...]:
     unit = figure["unit"]
     return (
-        f"{figure['value']:g} {unit}",
-        f"{figure['lowest']:g} to {figure['highest']:g}",
-        f"{figure['ceiling']:g} {unit}",
-        "kept" if figure["value"] <= figure["ceiling"] else "**above the ceiling**",
+        f"{figure['value']:,.10g} {unit}",
+        f"{figure['lowest']:,.10g} to {figure['highest']:,.10g}",
+        f"at least {floor:,.10g} {unit}" if (floor := figure.get("floor")) else f"at most {figure['ceiling']:g} {unit}",
+        "kept" if figure.get("kept", True) else "**missed**",
     )
 
 
@@ -113,8 +113,8 @@ def _print(result: Mapping[str, Any]) -> None:
     for key, figure in result["figures"].items():
         table.add_row(key, *(cell.replace("**", "") for cell in _cells(figure)))
     for key, figure in result["values"].items():
-        value, spread, ceiling, verdict = (cell.replace("**", "") for cell in _value_cells(figure))
-        table.add_row(key, value, "", "", spread, f"at most {ceiling}", verdict)
+        value, spread, limit, verdict = (cell.replace("**", "") for cell in _value_cells(figure))
+        table.add_row(key, value, "", "", spread, limit, verdict)
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH

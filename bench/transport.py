@@ -20,13 +20,13 @@ from broker_bridge.broker import BrokerAddress, Login
 from broker_bridge.clock import Clock
 from broker_bridge.dedup import MemoryDedup
 from broker_bridge.filtering import MemoryFilter
-from broker_bridge.opening import calm_garbage_collector
 from broker_bridge.parcel import Parcel
 from broker_bridge.replies import MemoryAnswers
 from broker_bridge.route_runner import Parts
 from broker_bridge.routes import ROUTES_PATH
 from broker_bridge.targets import ACCEPTED, Origin, Outcome, Targets
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
+from services.runtime.garbage import calm_garbage_collector
 from tests.integration.bridge_harness import Stored
 
 

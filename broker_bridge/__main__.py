@@ -7,11 +7,12 @@ from penstock.client import IDEMPOTENT_METHODS, ParameterWatcher, SnapshotFile, 
 from prometheus_client import REGISTRY
 
 from broker_bridge.bridge import Bridge
-from broker_bridge.opening import calm_garbage_collector, open_parts
+from broker_bridge.opening import open_parts
 from broker_bridge.routes import ROUTES_PATH
 from broker_bridge.servicer import BridgeServicer
 from broker_bridge.settings import BridgeSettings
 from broker_bridge.stats import BridgeMetrics
+from services.runtime.garbage import calm_garbage_collector
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
 

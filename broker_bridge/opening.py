@@ -1,6 +1,5 @@
 """Opens the adapters that the settings name: broker, filtering service, dedup records, targets of every kind."""
 
-import gc
 import random
 import threading
 import time
@@ -108,17 +107,6 @@ class _Once:
             if self._made is None:
                 self._made = self._make()
             return self._made
-
-
-def calm_garbage_collector() -> None:
-    """Lets Python look for reference cycles seldom; call it once, when everything is imported.
-
-    A message in flight is a dozen objects without a cycle among them. By default they are searched every sixty
-    messages, which costs a tenth of the time of transport; memory is freed by reference counts in any case.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
 
 
 @asynccontextmanager

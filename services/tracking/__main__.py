@@ -9,6 +9,7 @@ from penstock.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceSe
 from prometheus_client import REGISTRY
 
 from services.runtime.delivery import SERVICE as DELIVERY_SERVICE
+from services.runtime.garbage import calm_garbage_collector
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
 from services.tracking import delivery, servicer
@@ -18,6 +19,7 @@ from services.tracking.settings import TrackingSettings
 
 
 async def main(settings: TrackingSettings) -> None:
+    calm_garbage_collector()
     health = HealthBoard()
     async with AsyncExitStack() as stack:
         parts = TrackingParts.open(settings, health, stack)
