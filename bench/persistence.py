@@ -19,7 +19,7 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from bench.measure import Machine, Sample, Subject, compare, print_progress
 from bench.report import publish
-from bench.tracking import PROGRAMS, click
+from bench.tracking_place import PROGRAMS, click
 from services.persistence.record import EventRecord, record_of
 from services.persistence.sqlite import _TABLES, SqliteEventStore
 from services.persistence.store import PutOutcome
