@@ -232,6 +232,9 @@ def _print_change(response: "config_service_pb2.WatchParametersResponse", *, as_
         row |= _row(response.put.parameter)
     elif kind == "delete":
         row |= {"name": response.delete.name, "revision": response.delete.revision}
+    elif kind == "notice":
+        notice = response.notice
+        row |= {"name": notice.name, "revision": notice.revision, "value": notice.policy_type}
     else:
         row |= {"revision": response.bookmark.revision}
     if as_json:

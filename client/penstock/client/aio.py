@@ -170,10 +170,10 @@ class AsyncConfigClient:
 
         def on_change(change: ParameterChange) -> None:
             if change.name == name:
-                parameter = self._cache.parameters().get(name)
+                parameter = self._cache.parameter(name)
                 tell(None if parameter is None else convert_parameter(parameter, convert))
 
-        now = self._cache.parameters().get(name)
+        now = self._cache.parameter(name)
         tell(None if now is None else convert_parameter(now, convert))
         return self._cache.listen(name, on_change)
 

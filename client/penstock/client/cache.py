@@ -84,6 +84,11 @@ class ParameterCache:
         value = entry.converted[convert] = convert_parameter(entry.parameter, convert)
         return value
 
+    def parameter(self, name: str) -> RemoteParameter | None:
+        """A parameter as this caller sees it now; None while there is none."""
+        entry = self._entries.get(name)
+        return None if entry is None else entry.parameter
+
     def parameters(self) -> Mapping[str, RemoteParameter]:
         """Everything that is followed, by name, as this caller sees it now."""
         return {name: entry.parameter for name, entry in list(self._entries.items())}
