@@ -50,6 +50,7 @@ def _config(_ports: Addresses, addresses: Mapping[str, str], data: Path) -> Mapp
         "database": str(data / "parameters.sqlite3"),
         "key_file": str(data / "secret.key"),
         "ssm_port": _port(addresses["ssm"]),
+        "open_access": "true",  # one machine, one user; with an access file every process would need a token
     }
 
 
