@@ -7,6 +7,7 @@ The rule of a branch under a key is a list of alternatives. Those that name what
 from array import array
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from services.filtering.bitset import Bitset, Mask
@@ -19,6 +20,7 @@ from services.filtering.slots import NONE, Slots, toggled
 from services.filtering.values import Constant, Value
 
 _ENTRY_BYTES = 160  # of the memo beside the mask
+_FEW_REMEMBERED = 4096  # entries, up to which texts that nobody names are remembered too
 _LONGEST_REMEMBERED = 512  # characters of the texts of a key, or eight for each of its values
 
 
@@ -86,8 +88,19 @@ class Column:
         `values` are a tuple of values, or, where they lie in elements of an array of objects, a tuple of such tuples.
         """
         first = values[0]
-        if len(values) == 1 and isinstance(first, Decimal) and not self._names_number(first):
-            return self._failing_in_cell(first)
+        if len(values) == 1 and not isinstance(first, tuple):
+            if isinstance(first, Decimal):
+                if not self._names_number(first):
+                    return self._failing_in_cell(first)
+            elif (
+                isinstance(first, str)
+                and 0 < len(first) <= _LONGEST_REMEMBERED
+                and self._is_cheap
+                and not self._names(first)
+            ):
+                if len(self.memo) < _FEW_REMEMBERED:
+                    self._remember(self.memo, values, self._unnamed)
+                return self._unnamed
         if isinstance(first, tuple):
             mask = self._bits.meet([self._failing(group) for group in values])
         else:
@@ -95,6 +108,20 @@ class Column:
         if _length(values) <= _LONGEST_REMEMBERED:
             self._remember(self.memo, values, mask)
         return mask
+
+    @cached_property
+    def _is_cheap(self) -> bool:
+        """Whether texts are looked up as a whole only: then those that nobody names need not be remembered."""
+        return not any(lookup.has_patterns for lookup in (self._accepted, self._forbidden, self._forbidden_everywhere))
+
+    def _names(self, text: str) -> bool:
+        return bool(self._accepted.hits(text) or self._forbidden.hits(text) or self._forbidden_everywhere.hits(text))
+
+    @cached_property
+    def _unnamed(self) -> Mask:
+        """The slots that fail with a text that nobody names."""
+        accepting = self._bits.union([self._present, self._substantial])
+        return self._bits.paint(self._closed, (), (), accepting)
 
     def _names_number(self, number: Decimal) -> bool:
         lookups = (self._accepted, self._forbidden, self._forbidden_everywhere)

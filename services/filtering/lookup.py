@@ -78,6 +78,11 @@ class Lookup:
         else:
             _toggle(self._entries, (shape, piece), slot)
 
+    @property
+    def has_patterns(self) -> bool:
+        """Whether conditions are filed under anything but exact values."""
+        return bool(self._shapes)
+
     def hits(self, value: Value) -> list[Slots]:
         """The slots of the conditions that accept a value; a slot is in several lists when several do."""
         found: list[Slots] = []

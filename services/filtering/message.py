@@ -6,15 +6,16 @@ several keys can be required of the same element.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum, auto
 from itertools import product
 from math import prod
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 from services.filtering.document import MAX_DEPTH
+from services.filtering.masks import compiled
 from services.filtering.values import Value, exact_number, scalar
 
 MAX_BODY_BYTES = 256 * 1024
@@ -23,7 +24,6 @@ MAX_READINGS = 1000
 """Ways to assign keys to arrays, where names with dots in them make a key lead into several."""
 
 _PAIR = 2
-_PLAIN = (str, Decimal)  # what a JSON value and a Value are alike
 _SHOWN = 80  # characters of a name that an error repeats
 
 Elements = tuple[tuple[int, int], ...]
@@ -55,8 +55,7 @@ class BodyTooLargeError(MessageError):
     """The body exceeds `MAX_BODY_BYTES`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facets:
+class Facets(NamedTuple):
     """One view of a message.
 
     `values` has every scalar by key, a single one or the elements of arrays. `elements` has, for those keys whose
@@ -64,7 +63,7 @@ class Facets:
     """
 
     values: Mapping[str, tuple[Value, ...]]
-    elements: Mapping[str, Sequence[tuple[Elements, Sequence[Value]]]] = field(default_factory=dict)
+    elements: Mapping[str, Sequence[tuple[Elements, Sequence[Value]]]] = MappingProxyType({})
     blank: bool = False
 
 
@@ -142,16 +141,27 @@ def document_facets(document: dict[str, Any]) -> Facets:
     Raises:
         InvalidBodyError: nested too deeply.
     """
+    values = _flat(document, Decimal)
+    return _Flattener().flatten(document) if values is None else Facets(values)
+
+
+def flat(document: dict[str, Any], number_type: type[Decimal]) -> dict[str, tuple[Value, ...]] | None:
+    """The values of an object of texts, numbers and arrays of these alone; None of one that holds anything else."""
     values: dict[str, tuple[Value, ...]] = {}
     for name, value in document.items():
-        if isinstance(value, _PLAIN):
+        if isinstance(value, str | number_type):
             values[name] = (value,)
-        elif isinstance(value, list) and all(isinstance(item, _PLAIN) for item in value):
+        elif isinstance(value, list) and all(isinstance(item, str | number_type) for item in value):
             if value:
                 values[name] = tuple(value)
-        else:  # objects, or a literal
-            return _Flattener().flatten(document)
-    return Facets(values=values)
+        else:
+            return None
+    return values
+
+
+_flat: Callable[[dict[str, Any], type[Decimal]], dict[str, tuple[Value, ...]] | None] = getattr(
+    compiled(), "flat", flat
+)
 
 
 def _load(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,11 @@ from services.filtering.message import (
     Elements,
     InvalidAttributeError,
     InvalidBodyError,
+    _flat,
+    _Flattener,
     attribute_facets,
     body_facets,
+    flat,
     share_an_element,
 )
 from services.filtering.values import Constant
@@ -158,3 +162,24 @@ def test_names_with_dots_do_not_multiply_the_work_without_end() -> None:
     assert not share_an_element(places[:6])
     with pytest.raises(InvalidBodyError, match="names with dots"):
         share_an_element(places)
+
+
+@given(
+    document=st.dictionaries(
+        st.sampled_from("abc"),
+        st.recursive(
+            st.one_of(
+                st.text(max_size=2), st.decimals(allow_nan=False, allow_infinity=False), st.none(), st.booleans()
+            ),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xy"), inner, max_size=2),
+            max_leaves=5,
+        ),
+        max_size=3,
+    )
+)
+def test_objects_are_flattened_alike_by_every_implementation(document: dict[str, Any]) -> None:
+    """The compiled form, the portable one and the one that takes any document."""
+    portable = flat(document, Decimal)
+    assert _flat(document, Decimal) == portable
+    if portable is not None:
+        assert dict(_Flattener().flatten(document).values) == portable
