@@ -2,11 +2,13 @@
 
 import json
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from penstock.testing import (
+    PARTS,
     ActiveMQContainer,
     ImageUnavailableError,
     Mode,
@@ -14,9 +16,11 @@ from penstock.testing import (
     PenstockContainer,
     PenstockSuite,
     ValkeyContainer,
+    Workspace,
 )
+from penstock.tracking.v1 import program_pb2, tracking_service_pb2
 
-from tests.contracts.penstock_suite import PARTS, PenstockSuiteContract
+from tests.contracts.penstock_suite import PenstockSuiteContract
 from tests.integration.docker_images import offline_images, require_docker
 
 
@@ -37,7 +41,7 @@ def _engine_and_images() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def suite() -> Iterator[PenstockSuite]:
-    with PenstockSuite(PARTS, mode=Mode.DOCKER) as running:
+    with PenstockSuite(mode=Mode.DOCKER) as running:
         port = running.address("activemq", "stomp").rpartition(":")[2]
         yield running
     assert not docker("ps", "--all", "--quiet", "--filter", f"publish={port}")
@@ -48,7 +52,27 @@ def docker(*arguments: str) -> str:
 
 
 class TestSuiteInContainers(PenstockSuiteContract):
-    """The same promises as on the embedded stack."""
+    """The same promises as on the embedded stack, by the whole suite."""
+
+    parts = PARTS
+
+    def test_a_message_reaches_a_function_of_the_local_lambda(self, suite: PenstockSuite) -> None:
+        """The functions of the demo are mounted; the endpoint has recorded the invocation."""
+        with Workspace(suite, "function") as workspace:
+            target = {"lambda_function": {"function_name": "sample-function"}}
+            route = workspace.put_route({"source": f"queue://{workspace.queue}", "targets": [target]})
+            suite.publish(workspace.queue, workspace.name("message"))
+            assert suite.await_settled(route, 1).delivered == 1
+            assert workspace.name("message") in fetched(
+                suite.address("lambda-endpoint", "http"), "_penstock/invocations"
+            )
+
+    def test_the_emulator_and_the_intake_answer_http(self, suite: PenstockSuite) -> None:
+        """The two other listeners that are not gRPC."""
+        assert fetched(suite.address("aws-emulator", "http"), "moto-api/data.json") == "{}"
+        program = program_pb2.Program(program_id="clicks", enabled=True)
+        suite.tracking.PutProgram(tracking_service_pb2.PutProgramRequest(program=program))
+        assert "ACCEPTED" in fetched(suite.address("tracking", "http"), "event/clicks?message_id=c-1")
 
     def test_every_port_is_published_on_loopback_alone(self, suite: PenstockSuite) -> None:
         """Docker's default is every interface of the machine."""
@@ -62,6 +86,12 @@ class TestSuiteInContainers(PenstockSuiteContract):
         ]
         assert len(names) == len(suite.addresses)
         assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}
+
+
+def fetched(address: str, path: str) -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://{address}/{path}", timeout=30) as response:
+        return str(response.read().decode())
 
 
 def inspected(*names: str) -> Any:
@@ -105,7 +135,7 @@ def test_a_missing_image_is_refused_with_the_variable_that_names_it(monkeypatch:
     monkeypatch.setenv("PULL_POLICY", "never")
     with (
         pytest.raises(ImageUnavailableError, match=r"penstock-standin/absent:none.*VALKEY_IMAGE"),
-        PenstockSuite(PARTS, mode="docker"),
+        PenstockSuite(["bridge"], mode="docker"),
     ):
         pass
     assert not docker("ps", "--all", "--quiet", "--filter", "ancestor=penstock-standin/absent:none")

@@ -7,21 +7,33 @@ from pathlib import Path
 
 import pytest
 from penstock.testing import Mode, PartFailedError, PenstockSuite
+from penstock.testing.embedded_parts import EmbeddedParts
 
-from tests.contracts.penstock_suite import PARTS, PenstockSuiteContract
+from tests.contracts.penstock_suite import PenstockSuiteContract
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PenstockSuite]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PENSTOCK_TESTING", raising=False)
-        chosen = PenstockSuite(PARTS, mode=Mode.EMBEDDED, home=tmp_path_factory.mktemp("suite"))
+        chosen = PenstockSuite(["bridge"], mode=Mode.EMBEDDED, home=tmp_path_factory.mktemp("suite"))
     with chosen as running:
         yield running
 
 
 class TestEmbeddedSuite(PenstockSuiteContract):
     """The same promises as in containers."""
+
+    def test_a_killed_part_is_not_started_again_by_the_supervisor(self, suite: PenstockSuite) -> None:
+        """Which does so for whatever ends by itself."""
+        suite.kill("valkey")
+        parts = suite._parts
+        assert isinstance(parts, EmbeddedParts)
+        states = {process["name"]: process["state"] for process in parts._stack.state()["processes"]}
+        assert states["valkey"] == "stopped"
+        with pytest.raises(PartFailedError, match="valkey is not running"):
+            suite.kill("valkey")
+        suite.start("valkey")
 
 
 def test_a_part_that_cannot_start_fails_the_suite_with_the_end_of_its_log(monkeypatch: pytest.MonkeyPatch) -> None:

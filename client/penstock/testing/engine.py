@@ -12,6 +12,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 from penstock.testing import images
 from penstock.testing.errors import ImageUnavailableError, PartFailedError
+from penstock.testing.mode import VARIABLE, Mode
 from penstock.testing.parts import Listening
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
@@ -66,7 +67,8 @@ def leave_out_reaper() -> None:
 
 def require_image(name: str, variable: str, client: docker.DockerClient) -> None:
     """Pull an image that is not on the engine. Raises `ImageUnavailableError`; with PULL_POLICY=never at once."""
-    advice = f"build or load it, or name another one in {variable}" if variable else "build or load it"
+    choice = f", name another one in {variable}" if variable else ""
+    advice = f"build or load it{choice}, or set {VARIABLE}={Mode.EMBEDDED} to test without Docker"
     try:
         client.images.get(name)
     except ImageNotFound as error:
