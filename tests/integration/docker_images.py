@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from penstock.testing import images
-from penstock.testing.engine import engine_trouble, missing_images
+
+from tests.containers.engine import missing_docker
 
 OFFLINE = Path(__file__).resolve().parents[2] / "deploy" / "airgap" / "offline.env"
 
@@ -19,12 +19,8 @@ def offline_images() -> Mapping[str, str]:
 
 def require_docker() -> None:
     """Skip the test with the reason where containers cannot be used; fail it where REQUIRE_DOCKER=1."""
-    reason = engine_trouble()
-    if not reason:
-        environ = {**offline_images(), **os.environ}
-        names = [image.chosen(environ) for image in (images.SERVICES, images.ACTIVEMQ, images.VALKEY)]
-        reason = ", ".join(missing_images(names))
+    reason = missing_docker()
     if reason and os.environ.get("REQUIRE_DOCKER") == "1":
-        pytest.fail(f"REQUIRE_DOCKER=1: no Docker engine with the images: {reason}")
+        pytest.fail(f"REQUIRE_DOCKER=1: {reason}")
     if reason:
-        pytest.skip(f"no Docker engine with the images: {reason}")
+        pytest.skip(reason)

@@ -3,7 +3,7 @@
 import os
 import platform
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,15 +41,6 @@ def engine_version() -> str:
     client = DockerClient().client
     try:
         return str(client.version()["Version"])
-    finally:
-        client.close()
-
-
-def missing_images(names: Iterable[str]) -> Sequence[str]:
-    """Those of the images that are not on the engine."""
-    client: Any = DockerClient().client
-    try:
-        return [name for name in names if not client.images.list(name=name)]
     finally:
         client.close()
 
