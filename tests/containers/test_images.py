@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from tests.containers.engine import CommandError, docker
 SERVICES = "penstock/services:dev"
 TOOLS = "penstock/tools:dev"
 LAMBDA = "penstock/lambda:dev"
+NO_QUEUE = "http://127.0.0.1:1/123456789012/failures"
 COMPILERS = ("gcc", "cc", "g++", "c++", "clang", "make", "ld")
 
 
@@ -64,3 +66,53 @@ def test_a_missing_image_is_one_clear_line_where_nothing_may_be_pulled() -> None
     with pytest.raises(CommandError, match="penstock-standin/no-such:dev"):
         docker(*offline, "up", "--detach", "--no-deps", "valkey", environment=environment)
     docker(*offline, "down", environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("handler", "settings"),
+    [
+        (
+            "services.persistence.lambda_handler.handler",
+            {"PENSTOCK_PERSISTENCE_STORE": "memory", "PENSTOCK_PERSISTENCE_FAILURE_QUEUE_URL": NO_QUEUE},
+        ),
+        (
+            "services.tracking.lambda_handler.handler",
+            {
+                "PENSTOCK_CORE_DATA_REDIS_URL": "redis://127.0.0.1:6379/0",
+                "PENSTOCK_CORE_DATA_FAILURE_QUEUE_URL": NO_QUEUE,
+            },
+        ),
+    ],
+    ids=["events to the store", "core data to Redis"],
+)
+def test_a_lambda_handler_of_the_image_answers_under_the_runtime_client(
+    tmp_path: Path, handler: str, settings: dict[str, str]
+) -> None:
+    """The image's own awslambdaric takes an empty batch from the Runtime API and reports no failures."""
+    name = f"penstock-test-lambda-{uuid4().hex[:8]}"
+    functions = tmp_path / "functions.toml"
+    variables = "".join(f'{key} = "{value}"\n' for key, value in settings.items())
+    functions.write_text(
+        f'[functions.f]\nhandler = "{handler}"\ncode = "/var/task"\n[functions.f.environment]\n{variables}'
+    )
+    tmp_path.chmod(0o755)
+    endpoint = ("-m", "deploy.local.lambda_endpoint", "--functions", "/f/functions.toml", "--data", "/tmp/data")
+    run = ("run", "--detach", "--name", name, "--read-only", "--tmpfs", "/tmp", "--volume", f"{tmp_path}:/f:ro")
+    ask = (
+        "import urllib.request as u; url = 'http://127.0.0.1:9001/2015-03-31/functions/f/invocations'; "
+        """print(u.urlopen(u.Request(url, data=b'{"Records": []}'), timeout=30).read().decode())"""
+    )
+    try:
+        docker(*run, "--entrypoint", "python3", LAMBDA, *endpoint)
+        eventually(lambda: answer(name, ask), "the endpoint to answer")
+        assert json.loads(answer(name, ask)) == {"batchItemFailures": []}
+    finally:
+        subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def answer(container: str, program: str) -> str:
+    """What a Python program prints in the container; empty while it fails."""
+    try:
+        return docker("exec", container, "python3", "-c", program)
+    except CommandError:
+        return ""
