@@ -210,6 +210,8 @@ class Chaos:
             for share, fault in self.campaign.strikes():
                 await eventually(lambda share=share: target.count() >= share, f"{share} arrived", _PATIENCE)  # type: ignore[misc]
                 self.progress(f"{target.count()} of {self.campaign.good} arrived: {fault}")
+                # Deliveries end in waves, of which one has just ended: the fault shall hit the middle of the next.
+                await asyncio.sleep(self.campaign.work_seconds / 2)
                 self._struck.append((time.monotonic_ns(), fault))
                 await self._strike(fault, bridge, target)
             sent = await sending

@@ -46,7 +46,7 @@ async def test_poison_becomes_exactly_as_many_dead_letters_also_when_broker_and_
 async def test_a_bridge_that_acknowledges_before_it_delivers_is_caught(run: Run) -> None:
     """The control: the same harness reports loss."""
     module = "tests.integration.early_ack_bridge"
-    campaign = Campaign(good=1000, faults=[Fault.KILL_BRIDGE], batch=20, work_seconds=0.1, module=module)
+    campaign = Campaign(good=1500, faults=[Fault.KILL_BRIDGE], batch=20, work_seconds=0.1, module=module)
     report = await run(campaign)
     assert report.lost > 0, "an early ACK lost nothing: the chaos proves nothing"
     assert any("lost" in violation for violation in report.violations())
