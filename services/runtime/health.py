@@ -6,6 +6,7 @@ The board answers `grpc.health.v1` and Prometheus (`penstock_health`); every cha
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from textwrap import shorten
 
 import grpc
 import structlog
@@ -13,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+_LONGEST_DETAIL = 300
 OVERALL = ""
 """The name by which `grpc.health.v1` asks for the process as a whole."""
 
@@ -40,8 +42,11 @@ class HealthBoard(Collector):
         self._log = structlog.get_logger(component="health")
 
     def set(self, service_name: str, serving: bool, detail: str = "") -> None:  # noqa: FBT001
-        """Sets the state of a service or part; `detail` says in a few words what is wrong, empty when nothing is."""
-        state = HealthState(serving=serving, detail=detail)
+        """Sets the state of a service or part; `detail` says in a few words what is wrong, empty when nothing is.
+
+        A longer detail (some servers answer with a page) is cut: it is the label of a metric.
+        """
+        state = HealthState(serving=serving, detail=shorten(detail, _LONGEST_DETAIL, placeholder=" …"))
         before = self._states.get(service_name)
         if before == state:
             return

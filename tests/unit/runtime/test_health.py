@@ -102,3 +102,11 @@ def test_metrics_show_each_name_with_its_present_detail_only() -> None:
     assert 'penstock_health{detail="gone",service="valkey"} 0.0' in text
     assert 'penstock_health{detail="valkey: gone",service=""} 0.0' in text
     assert "without dedup" not in text
+
+
+def test_a_page_of_detail_is_cut() -> None:
+    """Some servers answer with a page, and a detail is the label of a metric."""
+    state = board(a=HealthState(serving=True, detail="the store is away: " + "word " * 400)).get("a")
+    assert state
+    assert state.detail.startswith("the store is away: word")
+    assert len(state.detail) <= 300
