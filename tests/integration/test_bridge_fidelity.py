@@ -112,7 +112,8 @@ async def test_map_messages_are_typed_where_the_route_asks_for_it(
     await asyncio.to_thread(jms.send, queue, sent)
 
     async def decided() -> bool:
-        return (await bridge.stats("maps")).settled == len(sent)
+        # A message whose ACK the broker had not confirmed when it ended the connection comes again, and counts again.
+        return (await bridge.stats("maps")).settled >= len(sent)
 
     await eventually(decided, "all decided")
     by_kind = {
