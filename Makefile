@@ -81,7 +81,7 @@ differential: setup ## filter policies: 200,000 random pattern and event pairs a
 		tests/integration/test_event_ruler.py tests/unit/filtering/test_index_changes.py
 
 test-containers: setup ## the suite in containers, broken in every way; REQUIRE_DOCKER=1 makes a missing engine a failure
-	$(BIN)/python -m tests activemq-6.1 containers $(ARGUMENTS)
+	$(BIN)/python -m tests parts-in-containers containers $(ARGUMENTS)
 
 airgap: ## an engine, compose and every image where no image registry can be reached (Debian or Ubuntu, root)
 	deploy/airgap/up.sh

@@ -18,8 +18,6 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from tests.containers.engine import missing_docker
-
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "build" / "reports"
 BIN = Path(sys.executable).parent
@@ -54,12 +52,16 @@ def pytest_check(name: str, *paths: str, **environment: str) -> Check:
     return Check(name=name, commands=[command], report=report, environment=environment)
 
 
-def broker_check() -> Check:
-    """The bridge's tests on the other line of ActiveMQ; its parts are containers where an engine has the images."""
-    parts = "processes" if missing_docker() else "containers"
-    files = ("test_embedded_broker", "test_bridge_delivery", "test_bridge_dedup", "test_bridge_restart")
-    paths = [f"tests/integration/{file}.py" for file in files]
-    return pytest_check("activemq-6.1", *paths, PENSTOCK_ACTIVEMQ="6.1", PENSTOCK_TEST_PARTS=parts)
+def integration_files(*names: str) -> list[str]:
+    return [f"tests/integration/test_{name}.py" for name in names]
+
+
+# The bridge's tests that depend on what the broker is, on the line of ActiveMQ that is not the default.
+ON_ACTIVEMQ_6 = integration_files(
+    "embedded_broker", "bridge_connection", "bridge_delivery", "bridge_fidelity", "bridge_replies"
+)
+# Contracts of adapters and deliveries by the bridge, on broker, Valkey and AWS emulator in containers.
+ON_CONTAINERS = integration_files("bridge_dedup", "redis_program_store", "target_contract", "bridge_delivery")
 
 
 def checks() -> Sequence[Check]:
@@ -72,7 +74,8 @@ def checks() -> Sequence[Check]:
         Check(name="protos", commands=[("make", "--no-print-directory", "protos-check")]),
         pytest_check("unit"),
         pytest_check("integration"),
-        broker_check(),
+        pytest_check("activemq-6.1", *ON_ACTIVEMQ_6, PENSTOCK_ACTIVEMQ="6.1"),
+        pytest_check("parts-in-containers", *ON_CONTAINERS, PENSTOCK_TEST_PARTS="containers"),
         pytest_check("containers"),
     )
 

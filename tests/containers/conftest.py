@@ -12,7 +12,7 @@ from deploy.local.demo.session import Session, open_session
 from deploy.local.jms import JmsClient, find_jms_client
 from deploy.local.ports import ContainerAddresses
 from tests.containers.compose import ComposeStack
-from tests.containers.engine import docker, missing_docker
+from tests.containers.engine import docker, need_docker
 
 PREFIX = "penstock-test-"
 """Of the compose projects of tests; the pid of the test run follows."""
@@ -28,10 +28,7 @@ def remove_orphans() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _engine() -> None:
-    if reason := missing_docker():
-        if os.environ.get("REQUIRE_DOCKER") == "1":
-            pytest.fail(f"REQUIRE_DOCKER=1: {reason}")
-        pytest.skip(reason)
+    need_docker()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 _COMMAND_SECONDS = 300.0
 
@@ -38,3 +40,11 @@ def missing_docker() -> str:
     except (CommandError, OSError, subprocess.TimeoutExpired) as error:
         return f"no Docker engine with the images: {str(error).strip().splitlines()[-1]}; `make airgap` brings them"
     return ""
+
+
+def need_docker() -> None:
+    """Skip the test, with the reason, where containers cannot be run; REQUIRE_DOCKER=1 makes that a failure."""
+    if reason := missing_docker():
+        if os.environ.get("REQUIRE_DOCKER") == "1":
+            pytest.fail(f"REQUIRE_DOCKER=1: {reason}")
+        pytest.skip(reason)

@@ -16,6 +16,7 @@ from deploy.local.ports import free_port_numbers, free_ports
 from deploy.local.stack import EmbeddedStack
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import valkey_part
+from tests.containers.engine import need_docker
 from tests.integration import container_parts
 from tests.integration.parts import RunningPart
 from tests.integration.target_places import (  # noqa: F401 - fixtures of the places that targets deliver to
@@ -32,6 +33,12 @@ from tests.integration.target_places import (  # noqa: F401 - fixtures of the pl
 )
 
 CONTAINERS = ("activemq", "valkey", "aws-emulator")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engine() -> None:
+    if container_parts.wanted():
+        need_docker()
 
 
 @asynccontextmanager

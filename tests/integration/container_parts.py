@@ -101,6 +101,13 @@ class ContainerPart(RunningPart):
         await self._supervisor.stop_one(self.spec.name)
         await self._gone()
 
+    def pause(self) -> None:
+        """Freeze all of its processes, until `resume`."""
+        _docker("pause", self.container)
+
+    def resume(self) -> None:
+        _docker("unpause", self.container)
+
     async def stop(self) -> None:
         """End it in its own way (SIGTERM); it stays down until `start`."""
         await super().stop()

@@ -1,6 +1,5 @@
 """Programs in a real Valkey: the contract, and what happens when the server goes away."""
 
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,13 +70,13 @@ async def test_a_killed_server_is_told_and_followed_again(tmp_path: Path) -> Non
 async def test_a_server_that_hangs_counts_as_away(tmp_path: Path) -> None:
     """Its connection stays open: only a heartbeat without answer tells."""
     async with running(describe_valkey, tmp_path) as server, store_on(server) as store, watching(store) as witness:
-        server._supervisor.kill("valkey", signal.SIGSTOP)
+        server.pause()
         try:
             assert await witness.hears() == "lost"
             with pytest.raises(UnavailableError):
                 await store.get_many(["p"])
         finally:
-            server._supervisor.kill("valkey", signal.SIGCONT)
+            server.resume()
         heard = "lost"
         while heard == "lost":
             heard = await witness.hears()
