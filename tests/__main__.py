@@ -60,8 +60,8 @@ def integration_files(*names: str) -> list[str]:
 ON_ACTIVEMQ_6 = integration_files(
     "embedded_broker", "bridge_connection", "bridge_delivery", "bridge_fidelity", "bridge_replies"
 )
-# Contracts of adapters and deliveries by the bridge, on broker, Valkey and AWS emulator in containers.
-ON_CONTAINERS = integration_files("bridge_dedup", "redis_program_store", "target_contract", "bridge_delivery")
+# Contracts of adapters and ordered deliveries by the bridge, on broker, Valkey and AWS emulator in containers.
+ON_CONTAINERS = integration_files("bridge_dedup", "redis_program_store", "target_contract", "bridge_lanes")
 
 
 def checks() -> Sequence[Check]:
