@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from deploy.local.demo import orders
 from deploy.local.demo.session import Session
 from tests.containers.compose import ComposeStack, eventually
 from tests.containers.load import Load, under_load
@@ -121,3 +122,16 @@ async def test_a_broker_made_anew_on_its_volume_still_has_its_messages(
     async with under_load(session, program) as later:
         later.confirmed |= load.confirmed
     assert later.missing == set()
+
+
+@pytest.mark.parametrize("other", ["filtering", "lambda", "aws"])
+async def test_orders_wait_while_the_bridge_reaches_neither_filtering_nor_a_target(
+    compose: ComposeStack, session: Session, other: str
+) -> None:
+    """The story of the orders comes true although the bridge loses one of its peers in the middle of it."""
+    assert (await orders.tell(session)).held
+    with compose.dropping("bridge", other):
+        telling = asyncio.create_task(orders.tell(session))
+        await asyncio.to_thread(_wait_metric, compose, "penstock_bridge_oldest_in_flight_seconds", "orders", 2.0)
+    result = await telling
+    assert {e.what: e.received for e in result.expectations} == {e.what: e.expected for e in result.expectations}
