@@ -58,10 +58,18 @@ def integration_files(*names: str) -> list[str]:
 
 # The bridge's tests that depend on what the broker is, on the line of ActiveMQ that is not the default.
 ON_ACTIVEMQ_6 = integration_files(
-    "embedded_broker", "bridge_connection", "bridge_delivery", "bridge_fidelity", "bridge_replies"
+    "embedded_broker",
+    "bridge_connection",
+    "bridge_delivery",
+    "bridge_fidelity",
+    "bridge_guarded_broker",
+    "bridge_lanes",
+    "bridge_replies",
+    "bridge_retry",
+    "bridge_sources",
 )
-# Contracts of adapters and ordered deliveries by the bridge, on broker, Valkey and AWS emulator in containers.
-ON_CONTAINERS = integration_files("bridge_dedup", "redis_program_store", "target_contract", "bridge_lanes")
+# Contracts of adapters on broker, Valkey and AWS emulator in containers.
+ON_CONTAINERS = integration_files("bridge_dedup", "redis_program_store", "target_contract")
 
 
 def checks() -> Sequence[Check]:
