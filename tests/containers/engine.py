@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+OFFLINE = ROOT / "deploy" / "airgap" / "offline.env"
 _COMMAND_SECONDS = 300.0
 
 
@@ -48,3 +49,9 @@ def need_docker() -> None:
         if os.environ.get("REQUIRE_DOCKER") == "1":
             pytest.fail(f"REQUIRE_DOCKER=1: {reason}")
         pytest.skip(reason)
+
+
+def offline_images() -> Mapping[str, str]:
+    """The variables of deploy/airgap/offline.env that the environment does not set otherwise."""
+    pairs = (line.partition("=") for line in OFFLINE.read_text().splitlines() if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs if name not in os.environ}

@@ -20,8 +20,8 @@ from penstock.testing import (
 )
 from penstock.tracking.v1 import program_pb2, tracking_service_pb2
 
+from tests.containers.engine import need_docker, offline_images
 from tests.contracts.penstock_suite import PenstockSuiteContract
-from tests.integration.docker_images import offline_images, require_docker
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def _well_before_and_after() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _engine_and_images() -> Iterator[None]:
-    require_docker()
+    need_docker()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PENSTOCK_TESTING", raising=False)
         for name, value in offline_images().items():

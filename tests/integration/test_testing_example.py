@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.home import jar_cache
-from tests.integration.docker_images import offline_images, require_docker
+from tests.containers.engine import need_docker, offline_images
 
 ROOT = Path(__file__).resolve().parents[2]
 UV = ROOT / ".tools" / "uv" / "bin" / "uv"
@@ -64,7 +64,7 @@ def test_the_documented_example_passes_without_docker(project: Path) -> None:
 
 def test_the_documented_example_passes_in_containers(project: Path) -> None:
     """On the images of this machine."""
-    require_docker()
+    need_docker()
     chosen = {name: os.environ[name] for name in ("PENSTOCK_IMAGE",) if name in os.environ}
     output = run_example(project, {**offline_images(), **chosen, "PENSTOCK_TESTING": "docker"})
     assert re.search(r"penstock ran on Docker \S+, 5 containers", output), output
