@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from deploy.local.ports import Ports, free_port_numbers, free_ports
@@ -80,8 +82,13 @@ class ComposeStack:
 
     def crash(self, service: str) -> None:
         """`kill -9` of the container's process, from outside: the engine's restart policy brings it back."""
-        pid, count = self.inspect(service)["State"]["Pid"], self.inspect(service)["RestartCount"]
-        os.kill(pid, 9)
+        before = self.inspect(service)
+        pid, count = before["State"]["Pid"], before["RestartCount"]
+        # Of a container that is not running the pid is 0, which would be this test's own process group; of an engine on
+        # another machine it is some process of this one.
+        if pid <= 0 or before["Id"] not in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"):
+            raise CommandError(f"pid {pid} of {service} is no process of its container on this machine")
+        os.kill(pid, signal.SIGKILL)
         eventually(lambda: self.inspect(service)["RestartCount"] > count, f"{service} to be restarted")
 
     def restart(self, service: str) -> None:

@@ -12,7 +12,7 @@ from deploy.local.demo.session import Session, open_session
 from deploy.local.jms import JmsClient, find_jms_client
 from deploy.local.ports import ContainerAddresses
 from tests.containers.compose import ComposeStack
-from tests.containers.engine import docker, need_docker
+from tests.containers.engine import docker, need_docker, need_means
 
 PREFIX = "penstock-test-"
 """Of the compose projects of tests; the pid of the test run follows."""
@@ -34,6 +34,7 @@ def _engine() -> None:
 @pytest.fixture(scope="session")
 def compose(_engine: None) -> Iterator[ComposeStack]:
     """Everything of `docker compose up`, healthy, with volumes of its own; gone at the end."""
+    need_means()
     remove_orphans()
     stack = ComposeStack(f"{PREFIX}{os.getpid()}")
     try:

@@ -1,6 +1,7 @@
 """Whether there is a Docker engine with the images, and how to ask it."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,9 +44,26 @@ def missing_docker() -> str:
     return ""
 
 
+def missing_means() -> str:
+    """Why containers cannot be broken from outside; empty when they can."""
+    if os.geteuid() != 0:
+        return "killing a container's process and cutting its network take root"
+    lacking = [tool for tool in ("nsenter", "iptables") if not shutil.which(tool)]
+    return f"a container's network cannot be cut without {' and '.join(lacking)}" if lacking else ""
+
+
 def need_docker() -> None:
     """Skip the test, with the reason, where containers cannot be run; REQUIRE_DOCKER=1 makes that a failure."""
-    if reason := missing_docker():
+    _demand(missing_docker())
+
+
+def need_means() -> None:
+    """The same where a test breaks containers from outside."""
+    _demand(missing_docker() or missing_means())
+
+
+def _demand(reason: str) -> None:
+    if reason:
         if os.environ.get("REQUIRE_DOCKER") == "1":
             pytest.fail(f"REQUIRE_DOCKER=1: {reason}")
         pytest.skip(reason)

@@ -1,13 +1,12 @@
 """`docker stop` under load: every process finishes what it has begun, within its grace period, with exit code 0."""
 
 import asyncio
-import time
 from uuid import uuid4
 
 import pytest
 
 from deploy.local.demo.session import Session
-from tests.containers.compose import ComposeStack
+from tests.containers.compose import ComposeStack, eventually
 from tests.containers.load import under_load
 
 
@@ -25,6 +24,4 @@ async def test_docker_stop_drains_under_load(compose: ComposeStack, session: Ses
 
 
 def _some_confirmed(confirmed: set[str]) -> None:
-    """Wait until the load flows."""
-    while len(confirmed) < 60:
-        time.sleep(0.1)
+    eventually(lambda: len(confirmed) >= 60, "the load to flow")

@@ -117,10 +117,13 @@ async def test_a_broker_made_anew_on_its_volume_still_has_its_messages(
     await asyncio.to_thread(compose.compose, "stop", "bridge")
     load = Load(session=session, program=program)
     await load.by_jms()
+    assert load.failed == []
+    assert len(load.confirmed) > 0
     await asyncio.to_thread(compose.compose, "rm", "--stop", "--force", "activemq")
     await asyncio.to_thread(compose.up, "activemq", "bridge")
     async with under_load(session, program) as later:
         later.confirmed |= load.confirmed
+    assert later.failed == []
     assert later.missing == set()
 
 

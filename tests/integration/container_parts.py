@@ -15,7 +15,6 @@ from deploy.local.part import PartSpec
 from tests.integration.parts import RunningPart
 
 VARIABLE = "PENSTOCK_TEST_PARTS"
-_LABEL = "penstock.test"
 _DATA = {"activemq": "/opt/apache-activemq/data", "valkey": "/data"}
 
 
@@ -48,7 +47,7 @@ def in_container(process: PartSpec) -> PartSpec:
     environment: Mapping[str, str] = _environment(process)
     variables = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
     volumes = ["--volume", f"{container}:{_DATA[process.name]}"] if process.name in _DATA else []
-    limits = ["--memory", "1g", "--label", _LABEL]
+    limits = ["--memory", "1g"]
     argv = (
         "docker",
         "run",
@@ -103,10 +102,10 @@ class ContainerPart(RunningPart):
 
     def pause(self) -> None:
         """Freeze all of its processes, until `resume`."""
-        _docker("pause", self.container)
+        subprocess.run(["docker", "pause", self.container], capture_output=True, check=True, timeout=60)
 
     def resume(self) -> None:
-        _docker("unpause", self.container)
+        subprocess.run(["docker", "unpause", self.container], capture_output=True, check=True, timeout=60)
 
     async def stop(self) -> None:
         """End it in its own way (SIGTERM); it stays down until `start`."""
