@@ -1,23 +1,34 @@
 #!/usr/bin/env bash
 # Every image as one file, for a closed network:
-#   archive.sh save FILE    Penstock's images and the stand-ins (or upstream images named in the environment) into FILE
+#   archive.sh save FILE    Penstock's images and those of offline.env, or others that variables of the environment name
 #   archive.sh load FILE    all of them into this machine's engine
 # zstd compresses when it is installed, else gzip. About 250 MB.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-set -a
-# shellcheck source=offline.env
-. deploy/airgap/offline.env
-set +a
+
+# image VARIABLE DEFAULT: what the environment says, else offline.env, else the default.
+image() {
+  local line
+  line=$(grep "^$1=" deploy/airgap/offline.env || true)
+  printf '%s\n' "${!1:-${line:+${line#*=}}}" | grep . || printf '%s\n' "$2"
+}
+
+images() {
+  image PENSTOCK_IMAGE penstock/services:dev
+  image PENSTOCK_TOOLS_IMAGE penstock/tools:dev
+  image PENSTOCK_LAMBDA_IMAGE penstock/lambda:dev
+  for variable in PYTHON_IMAGE ACTIVEMQ_IMAGE VALKEY_IMAGE AWS_IMAGE DYNAMODB_IMAGE LAMBDA_IMAGE; do image "$variable" ""; done
+  # The other line of ActiveMQ, where it was made.
+  docker images --format '{{.Repository}}:{{.Tag}}' penstock-standin/activemq
+}
 
 case "${1:-}:${2:-}" in
   save:?*)
     if command -v zstd >/dev/null; then compress=(zstd -3 -q -T0); else compress=(gzip -1); fi
-    docker save "${PENSTOCK_IMAGE:-penstock/services:dev}" "${PENSTOCK_TOOLS_IMAGE:-penstock/tools:dev}" \
-      "${PENSTOCK_LAMBDA_IMAGE:-penstock/lambda:dev}" "$ACTIVEMQ_IMAGE" "$VALKEY_IMAGE" "$AWS_IMAGE" "$DYNAMODB_IMAGE" \
-      | "${compress[@]}" >"$2.partial"
+    mapfile -t names < <(images | sort -u)
+    docker save "${names[@]}" | "${compress[@]}" >"$2.partial"
     mv "$2.partial" "$2"
-    echo "$2: $(du -h "$2" | cut -f1)"
+    echo "$2: $(du -h "$2" | cut -f1), ${#names[@]} images"
     ;;
   load:?*)
     # The engine reads gzip by itself and, before version 23, no zstd.

@@ -3,7 +3,7 @@
 # on them, and the stand-ins on those. Needs a Docker engine (engine.sh). What exists already is taken from the cache.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-: "${PYTHON_IMAGE:=python:3.11-slim-bookworm}"
+: "${PYTHON_IMAGE:=penstock-standin/python:3.11}"
 : "${PENSTOCK_IMAGE:=penstock/services:dev}" "${PENSTOCK_TOOLS_IMAGE:=penstock/tools:dev}"
 : "${PENSTOCK_LAMBDA_IMAGE:=penstock/lambda:dev}"
 standin=penstock-standin

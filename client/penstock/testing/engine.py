@@ -21,6 +21,7 @@ from testcontainers.core.network import Network
 from deploy.local.ports import LOOPBACK
 
 _HOST_FROM_DESKTOP = "host.docker.internal"
+_OWN = "penstock/"
 
 
 def engine_trouble() -> str:
@@ -57,14 +58,17 @@ def leave_out_reaper() -> None:
 
 
 def require_image(name: str, variable: str, client: docker.DockerClient) -> None:
-    """Pull an image that is not on the engine. Raises `ImageUnavailableError`; with PULL_POLICY=never at once."""
+    """Pull an image that is not on the engine. Raises `ImageUnavailableError`; with PULL_POLICY=never at once.
+
+    Penstock's own images are made from its repository and never asked of a registry, where the name may be anybody's.
+    """
     choice = f", name another one in {variable}" if variable else ""
     advice = f"build or load it{choice}, or set {VARIABLE}={Mode.EMBEDDED} to test without Docker"
     try:
         client.images.get(name)
     except ImageNotFound as error:
-        if never_pulls():
-            raise ImageUnavailableError(f"no image {name} on the engine, PULL_POLICY=never: {advice}") from error
+        if never_pulls() or name.startswith(_OWN):
+            raise ImageUnavailableError(f"no image {name} on the engine, and none is pulled: {advice}") from error
         try:
             client.images.pull(name)
         except (APIError, ImageNotFound) as refused:
