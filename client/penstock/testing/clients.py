@@ -28,7 +28,7 @@ from penstock.testing.errors import WaitError
 from penstock.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 
 from deploy.local.jms import JmsClient, JmsMessage, JmsTyped, find_jms_client
-from services.runtime.errors import InvalidArgumentError, UnavailableError
+from services.runtime.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from services.runtime.status import from_rpc_error
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ Response = TypeVar("Response", bound=Message)
 DEFAULT_SECONDS = 30.0
 """How long a wait lasts at most unless told otherwise."""
 _PAUSE_SECONDS = 0.05
+_LAST_LOOK_SECONDS = 1.0  # for the words of an error
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
@@ -126,12 +127,14 @@ class SuiteClients(ABC):
         version = patiently(self.config.PutParameter, request, timeout).version
         wanted = bridge_pb.ROUTE_STATUS_PAUSED if parsed.paused else bridge_pb.ROUTE_STATUS_ACTIVE
 
-        def in_force() -> bridge_pb.RouteState | None:
-            state = self._route_state(name)
+        def in_force(seconds: float) -> bridge_pb.RouteState | None:
+            state = self._route_state(name, seconds)
             return state if state and state.version == version and state.status == wanted else None
 
         return until(
-            in_force, timeout, lambda: f"route {name} is not in force: {_told(self._route_state(name), version)}"
+            in_force,
+            timeout,
+            lambda: f"route {name} is not in force: {_told(self._route_state(name, _LAST_LOOK_SECONDS), version)}",
         )
 
     def delete_route(self, name: str, timeout: float = DEFAULT_SECONDS) -> None:
@@ -139,7 +142,9 @@ class SuiteClients(ABC):
         patiently(
             self.config.DeleteParameter, config_pb.DeleteParameterRequest(name=f"/penstock/routes/{name}"), timeout
         )
-        until(lambda: self._route_state(name) is None, timeout, lambda: f"route {name} is still in force")
+        until(
+            lambda seconds: self._route_state(name, seconds) is None, timeout, lambda: f"route {name} is still in force"
+        )
 
     def put_subscription(
         self,
@@ -168,9 +173,9 @@ class SuiteClients(ABC):
         """Delete a subscription. Raises `NotFoundError`."""
         patiently(self.filtering.DeleteSubscription, filtering_pb.DeleteSubscriptionRequest(topic=topic, name=name))
 
-    def stats(self, route: str) -> bridge_pb.RouteStats:
+    def stats(self, route: str, timeout: float = DEFAULT_SECONDS) -> bridge_pb.RouteStats:
         """What happened on a route since the bridge started: received, delivered, filtered and so on."""
-        answer = patiently(self.bridge.GetStats, bridge_pb.GetStatsRequest())
+        answer = patiently(self.bridge.GetStats, bridge_pb.GetStatsRequest(), timeout)
         return next((stats for stats in answer.routes if stats.route == route), bridge_pb.RouteStats(route=route))
 
     def await_settled(self, route: str, count: int, timeout: float = DEFAULT_SECONDS) -> bridge_pb.RouteStats:
@@ -183,29 +188,35 @@ class SuiteClients(ABC):
             WaitError: there were fewer after `timeout` seconds.
         """
 
-        def settled() -> bridge_pb.RouteStats | None:
-            stats = self.stats(route)
+        def settled(seconds: float) -> bridge_pb.RouteStats | None:
+            stats = self.stats(route, seconds)
             return stats if stats.settled >= count else None
 
-        return until(settled, timeout, lambda: f"{count} messages settled on route {route}: {self.stats(route)}")
+        return until(
+            settled,
+            timeout,
+            lambda: f"{count} messages settled on route {route}: {self.stats(route, _LAST_LOOK_SECONDS)}",
+        )
 
-    def dead_letters(self, queue: str) -> Sequence[bridge_pb.DeadLetter]:
+    def dead_letters(self, queue: str, timeout: float = DEFAULT_SECONDS) -> Sequence[bridge_pb.DeadLetter]:
         """The dead letters of a queue, oldest first, at most 1000 (a broker shows 400 by default). They stay there."""
         request = bridge_pb.ListDeadLettersRequest(source=_source(queue), max_messages=1000)
-        return list(patiently(self.bridge.ListDeadLetters, request).dead_letters)
+        return list(patiently(self.bridge.ListDeadLetters, request, timeout).dead_letters)
 
     def await_dead_letters(
         self, queue: str, count: int, timeout: float = DEFAULT_SECONDS
     ) -> Sequence[bridge_pb.DeadLetter]:
         """The dead letters of a queue once there are at least `count`. Raises `WaitError`."""
 
-        def enough() -> Sequence[bridge_pb.DeadLetter] | None:
-            letters = self.dead_letters(queue)
+        def enough(seconds: float) -> Sequence[bridge_pb.DeadLetter] | None:
+            letters = self.dead_letters(queue, seconds)
             return letters if len(letters) >= count else None
 
-        return until(
-            enough, timeout, lambda: f"{len(self.dead_letters(queue))} of {count} dead letters of {_source(queue)}"
-        )
+        def what() -> str:
+            found = len(self.dead_letters(queue, _LAST_LOOK_SECONDS))
+            return f"{found} of {count} dead letters of {_source(queue)}"
+
+        return until(enough, timeout, what)
 
     def replay(self, queue: str, *dead_letters: bridge_pb.DeadLetter) -> int:
         """Send dead letters back to where they came from, all of the queue's when none is given; how many were."""
@@ -217,8 +228,8 @@ class SuiteClients(ABC):
         """Delete all dead letters of a queue; how many there were."""
         return patiently(self.bridge.PurgeDeadLetters, bridge_pb.PurgeDeadLettersRequest(source=_source(queue))).purged
 
-    def _route_state(self, name: str) -> bridge_pb.RouteState | None:
-        answer = patiently(self.bridge.ListRoutes, bridge_pb.ListRoutesRequest())
+    def _route_state(self, name: str, timeout: float) -> bridge_pb.RouteState | None:
+        answer = patiently(self.bridge.ListRoutes, bridge_pb.ListRoutesRequest(), timeout)
         return next((state for state in answer.routes if state.route.name == name), None)
 
     def _close_channels(self) -> None:
@@ -233,34 +244,51 @@ def patiently(
     """The answer of a call, repeated while the service, or one that it needs, is away: it may just have been started.
 
     Raises:
-        PenstockError: what the service meant; `UnavailableError` after `timeout` seconds of it.
+        PenstockError: what the service meant; `UnavailableError` when it was away for all of `timeout` seconds.
     """
     end = time.monotonic() + timeout
     while True:
         try:
-            return method(request, timeout=timeout, wait_for_ready=True)
+            return method(request, timeout=max(end - time.monotonic(), _PAUSE_SECONDS), wait_for_ready=True)
         except grpc.RpcError as error:
             meant = from_rpc_error(cast("grpc.Call", error))  # a failed call is its own error
+            if isinstance(meant, DeadlineExceededError):  # it was waited for all the time
+                raise UnavailableError(f"no answer within {timeout:g} s: {meant.message}") from error
             if not isinstance(meant, UnavailableError) or time.monotonic() >= end:
                 raise meant from error
         time.sleep(_PAUSE_SECONDS)
 
 
 def until(
-    probe: Callable[[], T | None],
+    probe: Callable[[float], T | None],
     timeout: float,
     what: Callable[[], str],
     *,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """The first true answer of `probe`. Raises `WaitError` with `what()` when there is none in `timeout` seconds."""
+    """The first true answer of `probe`, which is told the seconds that are left.
+
+    A service that is away gives none. Raises `WaitError` with `what()` when there was none in `timeout` seconds.
+    """
     end = now() + timeout
-    while not (answer := probe()):
+    while True:
+        try:
+            if answer := probe(max(end - now(), _PAUSE_SECONDS)):
+                return answer
+        except UnavailableError as error:
+            if now() >= end:
+                raise WaitError(f"waited {timeout:g} s: {error.message}") from error
         if now() >= end:
-            raise WaitError(f"waited {timeout:g} s: {what()}")
+            raise WaitError(f"waited {timeout:g} s: {_in_words(what)}")
         sleep(_PAUSE_SECONDS)
-    return answer
+
+
+def _in_words(what: Callable[[], str]) -> str:
+    try:
+        return what()
+    except UnavailableError as error:
+        return error.message
 
 
 def _parsed(document: Mapping[str, Any], message: M, what: str) -> M:

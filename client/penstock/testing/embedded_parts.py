@@ -66,7 +66,7 @@ class EmbeddedParts:
         except _FAILURES as error:
             raise PartFailedError(str(error)) from error
         except BaseException:  # Ctrl-C while the parts start
-            if self._task is not None:
+            if self._task is not None and not self._opened.done():
                 self._loop.call_soon_threadsafe(self._task.cancel)
             raise
         finally:

@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import Iterator
 
+import grpc
 import pytest
-from penstock.testing.clients import until
+from penstock.bridge.v1.bridge_service_pb2 import GetStatsRequest
+from penstock.bridge.v1.bridge_service_pb2_grpc import BridgeServiceStub
+from penstock.testing.clients import patiently, until
 from penstock.testing.errors import PartFailedError, WaitError
 from penstock.testing.readiness import wait_until_ready
 
 from deploy.local.part import PartNotReadyError
+from deploy.local.ports import free_port_numbers
+from services.runtime.errors import UnavailableError
 
 
 class Clock:
@@ -85,12 +90,36 @@ def test_until_gives_the_first_true_answer() -> None:
     """Asked again and again."""
     clock = Clock()
     answers: Iterator[str] = iter(["", "", "there"])
-    assert until(lambda: next(answers), 5, lambda: "an answer", now=clock.now, sleep=clock.sleep) == "there"
+    assert until(lambda _left: next(answers), 5, lambda: "an answer", now=clock.now, sleep=clock.sleep) == "there"
 
 
 def test_until_says_what_did_not_come() -> None:
     """A time-out of its own kind, and a TimeoutError."""
     clock = Clock()
     with pytest.raises(WaitError, match=r"waited 5 s: an answer") as caught:
-        until(lambda: None, 5, lambda: "an answer", now=clock.now, sleep=clock.sleep)
+        until(lambda _left: None, 5, lambda: "an answer", now=clock.now, sleep=clock.sleep)
     assert isinstance(caught.value, TimeoutError)
+
+
+def test_a_service_that_is_away_is_what_was_waited_for() -> None:
+    """The probe is told how long it may take; what it says of an absent service ends as the reason of the wait."""
+    clock = Clock()
+    left: list[float] = []
+
+    def away(seconds: float) -> None:
+        left.append(seconds)
+        raise UnavailableError("nobody at 127.0.0.1:1")
+
+    with pytest.raises(WaitError, match=r"waited 5 s: nobody at 127\.0\.0\.1:1"):
+        until(away, 5, lambda: "an answer", now=clock.now, sleep=clock.sleep)
+    assert left[0] == 5
+    assert left == sorted(left, reverse=True)
+
+
+def test_a_part_that_is_down_is_waited_for_no_longer_than_was_said() -> None:
+    """Of a call, too, that gRPC itself would let wait for a connection."""
+    (port,) = free_port_numbers(1)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        method = BridgeServiceStub(channel).GetStats
+        with pytest.raises(UnavailableError, match=r"no answer within 0\.3 s"):
+            patiently(method, GetStatsRequest(), 0.3)
