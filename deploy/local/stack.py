@@ -11,12 +11,13 @@ from typing import Any, Self
 from deploy.local.activemq import activemq_part
 from deploy.local.emulator import emulator_part
 from deploy.local.home import Home, jar_cache
+from deploy.local.modules import MODULES
 from deploy.local.part import PartSpec, Progress, SilentProgress
 from deploy.local.ports import LOOPBACK, Ports, check_free, free_port_numbers
 from deploy.local.services import lambda_endpoint_part, python_process
 from deploy.local.supervisor import ProcessEvent, ProcessState, Supervisor
 from deploy.local.valkey import valkey_part
-from deploy.local.wiring import MODULES, service_addresses, service_environment
+from deploy.local.wiring import service_addresses, service_environment
 
 DEMO_FUNCTIONS = Path(__file__).with_name("demo") / "functions.toml"
 # What must serve before a process is started for the first time; all of them reconnect by themselves later.

@@ -6,13 +6,6 @@ from pathlib import Path
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
 from deploy.local.ports import Addresses
 
-MODULES: Mapping[str, str] = {
-    "config": "services.config",
-    "filtering": "services.filtering",
-    "tracking": "services.tracking",
-    "persistence": "services.persistence",
-    "bridge": "broker_bridge",
-}
 # Real credentials of the machine's user have no business in a process that talks to an emulator.
 EMULATOR_LOGIN: Mapping[str, str] = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 

@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OFFLINE = ROOT / "deploy" / "airgap" / "offline.env"
 _COMMAND_SECONDS = 300.0
+# A digest of the product's own Python files, as they are in the image's packages or in this repository.
+_DIGEST = """
+import hashlib, pathlib, sysconfig
+root = pathlib.Path(sysconfig.get_paths()["purelib"])
+root = root if (root / "services").is_dir() else pathlib.Path.cwd()
+digest = hashlib.sha256()
+for package in ("broker_bridge", "cli", "deploy", "services"):
+    for file in sorted((root / package).rglob("*.py")):
+        digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+print(digest.hexdigest())
+"""
 
 
 class CommandError(Exception):
@@ -33,15 +46,24 @@ def docker(*arguments: str, environment: Mapping[str, str] | None = None, second
     return done.stdout
 
 
+@cache
 def missing_docker() -> str:
     """Why container tests cannot run; empty when they can."""
     try:
         docker("version", "--format", "{{.Server.Version}}", seconds=20)
         docker("compose", "version", seconds=20)
-        docker("image", "inspect", os.environ.get("PENSTOCK_IMAGE", "penstock/services:dev"), seconds=20)
+        image = os.environ.get("PENSTOCK_IMAGE", "penstock/services:dev")
+        inside = docker("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", _DIGEST, seconds=60)
     except (CommandError, OSError, subprocess.TimeoutExpired) as error:
         return f"no Docker engine with the images: {str(error).strip().splitlines()[-1]}; `make airgap` brings them"
+    if inside != _digest_here():
+        return f"{image} was made from other sources than these: `deploy/airgap/images.sh` makes the images anew"
     return ""
+
+
+def _digest_here() -> str:
+    command = [sys.executable, "-c", _DIGEST]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def missing_means() -> str:

@@ -34,12 +34,16 @@ class Faults:
 
 
 class FaultProxy:
-    """Listens on a port of its own and passes everything on to `target`; change `faults` at any time."""
+    """Listens on a port of its own and passes everything on to `target`; change `faults` at any time.
+
+    `connections` counts those that came, `added_seconds` sums up what the faults have cost.
+    """
 
     def __init__(self, target: str, *, seed: int = 0) -> None:
         (self.port,) = free_port_numbers(1)
         self.faults = Faults()
         self.connections = 0
+        self.added_seconds = 0.0
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
         self._dice = random.Random(seed)
@@ -88,7 +92,9 @@ class FaultProxy:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while chunk := await reader.read(_CHUNK):
-                await asyncio.sleep(self.faults.wait(chunk, self._dice))
+                seconds = self.faults.wait(chunk, self._dice)
+                self.added_seconds += seconds
+                await asyncio.sleep(seconds)
                 await self._speaks.wait()
                 writer.write(chunk)
                 await writer.drain()

@@ -74,8 +74,14 @@ async def test_a_bad_network_slows_messages_down_and_does_no_more(
     async with running_bridge(settings) as bridge:
         await bridge.put("network", route(queue, service))
         await eventually(lambda: len(service.ids) >= MESSAGES, "every message delivered")
-        assert sorted(service.ids) == sorted(sent)
+
+        async def drained() -> bool:
+            return (await bridge.stats("network")).settled == MESSAGES
+
+        await eventually(drained, "everything settled")
+    assert sorted(service.ids) == sorted(sent)
     assert network.connections == 1
+    assert network.added_seconds > 0, "the network was not bad at all"
 
 
 async def test_a_network_that_is_cut_again_and_again_loses_and_repeats_nothing(

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.modules import MODULES
 from deploy.local.ports import Ports
 from deploy.local.stack import EmbeddedStack
-from deploy.local.wiring import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -21,11 +21,12 @@ from testcontainers.core.container import DockerContainer
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER, CONFIGURATION, stomp_answers
 from deploy.local.emulator import answers_http
 from deploy.local.jms import JmsClient, find_jms_client
+from deploy.local.modules import MODULES
 from deploy.local.ports import LOOPBACK, ContainerAddresses, free_port_numbers
 from deploy.local.services import answers_serving, lambda_endpoint_answers
 from deploy.local.stack import DEMO_FUNCTIONS
 from deploy.local.valkey import answers_ping
-from deploy.local.wiring import EMULATOR_LOGIN, MODULES, service_addresses, service_environment
+from deploy.local.wiring import EMULATOR_LOGIN, service_addresses, service_environment
 
 LABEL = "penstock.testing"
 """The label of every container and network made here: `docker ps --filter label=penstock.testing`."""

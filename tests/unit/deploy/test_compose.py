@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.local.modules import MODULES
 from deploy.local.ports import ContainerAddresses, default_ports
-from deploy.local.wiring import MODULES, service_addresses, service_environment
+from deploy.local.wiring import service_addresses, service_environment
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from cli.connection import target_option
+from deploy.local.modules import MODULES
 from deploy.local.ports import Ports, default_ports
-from deploy.local.wiring import MODULES, service_addresses, service_environment
+from deploy.local.wiring import service_addresses, service_environment
 from services.runtime.settings import ServiceSettings, load_settings
 
 

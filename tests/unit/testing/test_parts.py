@@ -9,7 +9,7 @@ from penstock.testing import images
 from penstock.testing.containers import container_environment
 from penstock.testing.parts import PARTS, with_dependencies
 
-from deploy.local.wiring import MODULES
+from deploy.local.modules import MODULES
 
 COMPOSE = Path(__file__).resolve().parents[3] / "docker-compose.yml"
 
