@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,11 @@ class Item:
     entry: Mapping[str, Any]
     size: int
 
+    @property
+    def group(self) -> str:
+        """The message group, whose order counts at the service; empty where that knows none."""
+        return str(self.entry.get("MessageGroupId", ""))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -37,8 +43,8 @@ class Limits:
 class AwsBatchDelivery(ABC):
     """A `broker_bridge.targets.Target`: requests as large as the service takes, several at the same time.
 
-    `ordered` sends them one after the other and stops a message group at its first failure, which keeps the order
-    within a group except among the messages of one request.
+    Of a message group the next one is sent when the one before it was taken, and the group stops at its first failure:
+    in one request the service takes or fails each entry by itself (API_SendMessageBatch, API_PublishBatch).
     """
 
     def __init__(
@@ -48,14 +54,12 @@ class AwsBatchDelivery(ABC):
         *,
         client: Callable[[], Any],
         calls: BlockingCalls,
-        ordered: bool = False,
         poison: frozenset[str] = frozenset(),
     ) -> None:
         self._service = service
         self._limits = limits
         self._client = client
         self._calls = calls
-        self._ordered = ordered
         self._poison = poison
 
     @abstractmethod
@@ -87,23 +91,21 @@ class AwsBatchDelivery(ABC):
                 outcomes[position] = Rejected(reason=fault, error_class=ErrorClass.POISON)
             else:
                 items.append(Item(position=position, entry=entry, size=self._size(entry)))
-        if self._ordered:
-            outcomes.update(await self._send_in_order(items))
-        else:
-            for answers in await asyncio.gather(*(self._send(request) for request in self._requests(items))):
-                outcomes.update(answers)
+        outcomes.update(await self._send_in_turns(items))
         return [outcomes[position] for position in range(len(parcels))]
 
-    async def _send_in_order(self, items: Sequence[Item]) -> dict[int, Outcome]:
-        outcomes: dict[int, Outcome] = {}
-        stopped: set[str] = set()
-        for request in self._requests(items):
-            going = [item for item in request if item.entry["MessageGroupId"] not in stopped]
-            outcomes.update((item.position, _BEHIND) for item in request)
-            if going:
-                answers = await self._send(going)
+    async def _send_in_turns(self, items: Sequence[Item]) -> dict[int, Outcome]:
+        """In the first turn everything without a group; in each, the next message of every group."""
+        outcomes: dict[int, Outcome] = {item.position: _BEHIND for item in items}
+        groups: dict[str, deque[Item]] = {}
+        for item in items:
+            groups.setdefault(item.group, deque()).append(item)
+        turn = [*groups.pop("", ()), *(waiting.popleft() for waiting in groups.values())]
+        while turn:
+            for answers in await asyncio.gather(*(self._send(request) for request in self._requests(turn))):
                 outcomes.update(answers)
-                stopped |= {item.entry["MessageGroupId"] for item in going if isinstance(answers[item.position], Retry)}
+            taken = [item.group for item in turn if not isinstance(outcomes[item.position], Retry)]
+            turn = [groups[group].popleft() for group in taken if groups.get(group)]
         return outcomes
 
     async def _send(self, items: Sequence[Item]) -> dict[int, Outcome]:

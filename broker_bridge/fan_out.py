@@ -17,7 +17,8 @@ from services.runtime.telemetry import current_trace
 class Attempt:
     """One attempt to deliver a message to `destinations`.
 
-    `retry` is set when at least one of them has to be asked again; `replies` are what the others answer the sender.
+    `retry` is set when at least one of them has to be asked again; `replies` are what the others answer the sender,
+    `unread` why an answer is none.
     """
 
     entry: Entry
@@ -25,6 +26,7 @@ class Attempt:
     destinations: Sequence[Destination] = ()
     retry: Retry | None = None
     replies: list[Reply] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 class FanOut:
@@ -63,6 +65,7 @@ def _note(attempt: Attempt, destination: str, outcome: Outcome, *, shared: bool)
         entry.accepted.add(destination)
         if outcome.reply is not None:
             attempt.replies.append(outcome.reply)
+        attempt.unread += [f"{destination}: {reason}" for reason in outcome.unread]
         return
     named = replace(outcome, reason=f"{destination}: {outcome.reason}")
     if isinstance(named, Rejected):

@@ -53,7 +53,7 @@ class GrpcDelivery:
 
 def _outcome(result: delivery_service_pb2.DeliveryResult) -> Outcome:
     if result.outcome == delivery_service_pb2.DELIVERY_OUTCOME_ACCEPTED:
-        return Accepted(reply=_reply(result.reply)) if result.HasField("reply") else ACCEPTED
+        return Accepted(reply=read_reply(result.reply)) if result.HasField("reply") else ACCEPTED
     reason = result.reason or "the service gave no reason"
     if result.outcome == delivery_service_pb2.DELIVERY_OUTCOME_REJECTED:
         return Rejected(reason=reason)
@@ -62,7 +62,8 @@ def _outcome(result: delivery_service_pb2.DeliveryResult) -> Outcome:
     return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE, after=result.retry_after.ToNanoseconds() / 1e9)
 
 
-def _reply(reply: delivery_service_pb2.Reply) -> Reply:
+def read_reply(reply: delivery_service_pb2.Reply) -> Reply:
+    """The domain value of a reply."""
     body = reply.data if reply.WhichOneof("body") == "data" else reply.text
     return Reply(body=body, properties=dict(reply.properties))
 

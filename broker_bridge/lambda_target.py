@@ -1,7 +1,6 @@
 """Delivery to an AWS Lambda function, by boto3 in threads."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from broker_bridge.amazon_mq_event import amazon_mq_event, simple_event, to_json
 from broker_bridge.aws_answers import call_failed
+from broker_bridge.function_answer import all_failed, error_text, read_answer
 from broker_bridge.parcel import Parcel
 from broker_bridge.target_specs import LambdaTarget
 from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, Rejected, Retry
@@ -21,15 +21,14 @@ MAX_ASYNCHRONOUS_EVENT_BYTES = 1_000_000
 """Payload of an asynchronous invocation."""
 _TOO_LARGE = frozenset({"RequestTooLargeException", "RequestEntityTooLargeException"})
 _POISON = _TOO_LARGE | {"InvalidRequestContentException", "UnsupportedMediaTypeException"}
-_SHOWN_CHARACTERS = 500
 
 
 class LambdaDelivery:
     """A `broker_bridge.targets.Target`.
 
     A batch is one invocation, or several when it would be larger than Lambda takes; the simple event is one per
-    message. A synchronous function decides by returning or failing, or message by message with `batchItemFailures`; the
-    answer of an asynchronous one only means "queued by Lambda".
+    message. A synchronous function decides by returning or failing, or message by message in its answer, which
+    `function_answer` reads; the answer of an asynchronous one only means "queued by Lambda".
     """
 
     def __init__(
@@ -84,7 +83,9 @@ class LambdaDelivery:
             return [call_failed("Lambda", error, shared=shared, poison=_POISON)] * len(parcels)
         if self._spec.asynchronous:
             return [ACCEPTED] * len(parcels)
-        return _answer(response, parcels)
+        if response["function_error"]:
+            return all_failed(f"the function failed: {error_text(response['payload'])}", parcels)
+        return read_answer(response["payload"], parcels, self._spec)
 
     async def close(self) -> None:
         """Nothing to do: the client is shared."""
@@ -94,61 +95,6 @@ def _invoked(client: Callable[[], Any], **arguments: object) -> Mapping[str, Any
     """Invokes and reads the answer, which boto3 streams, in the same thread."""
     response = client().invoke(**arguments)
     return {"function_error": response.get("FunctionError"), "payload": response["Payload"].read()}
-
-
-def _answer(response: Mapping[str, Any], parcels: Sequence[Parcel]) -> Sequence[Outcome]:
-    """What a function that ran says of each message."""
-    if response["function_error"]:
-        return _all_failed(f"the function failed: {_error_text(response['payload'])}", parcels)
-    try:
-        failed = failed_items(response["payload"])
-    except ValueError as error:
-        return _all_failed(str(error), parcels)
-    if unknown := failed - {parcel.message.id for parcel in parcels}:
-        return _all_failed(f"batchItemFailures names {min(unknown)!r}, which is not in the batch", parcels)
-    one = Retry(reason="the function named it in batchItemFailures", error_class=ErrorClass.REFUSED)
-    return [one if parcel.message.id in failed else ACCEPTED for parcel in parcels]
-
-
-def _all_failed(reason: str, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
-    return [Retry(reason=reason[:_SHOWN_CHARACTERS], error_class=ErrorClass.REFUSED)] * len(parcels)
-
-
-def failed_items(payload: bytes) -> set[str]:
-    """The message ids that a function's answer names as failed.
-
-    The form is that of Lambda's other event source mappings, `{"batchItemFailures": [{"itemIdentifier": id}]}`, with
-    the id that the event calls `messageID`; any other answer, and none, means success.
-
-    Raises:
-        ValueError: there is such a list and it cannot be read; as at AWS the whole batch then failed.
-    """
-    try:
-        answer = json.loads(payload or b"null")
-    except (ValueError, RecursionError):
-        return set()
-    failures = answer.get("batchItemFailures") if isinstance(answer, dict) else None
-    if failures is None:
-        return set()
-    if not isinstance(failures, list):
-        raise ValueError("batchItemFailures is not a list")  # noqa: TRY004 - of what was read, not of our code
-    found: set[str] = set()
-    for failure in failures:
-        identifier = failure.get("itemIdentifier") if isinstance(failure, dict) else None
-        if not isinstance(identifier, str) or not identifier:
-            raise ValueError("an entry of batchItemFailures has no itemIdentifier")
-        found.add(identifier)
-    return found
-
-
-def _error_text(payload: bytes) -> str:
-    """Type and message of a function's error; its stack trace stays in the function's log."""
-    try:
-        error = json.loads(payload)
-        text = f"{error.get('errorType', 'error')}: {error.get('errorMessage', '')}"
-    except (ValueError, AttributeError):
-        text = payload.decode(errors="replace")
-    return text[:_SHOWN_CHARACTERS]
 
 
 def _too_large(reason: str, *, shared: bool) -> Outcome:

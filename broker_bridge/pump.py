@@ -274,6 +274,10 @@ class Pump:
 
     async def _answer(self, attempts: Sequence[Attempt]) -> None:
         """Before the messages are noted as done: whoever asked shall not wait in vain when the bridge dies."""
+        for attempt in attempts:
+            if attempt.unread:
+                self.stats.unsent_replies += len(attempt.unread)
+                self._log.warning("no reply", message_id=attempt.entry.message.id, reasons=attempt.unread[:5])
         replies = [
             self._answers.send(attempt.entry.message, reply, self.stats)
             for attempt in attempts

@@ -154,6 +154,7 @@ def _stats(snapshot: Snapshot) -> bridge_service_pb2.RouteStats:
         in_flight_bytes=snapshot.in_flight_bytes,
         replies=counts.replies,
         late_replies=counts.late_replies,
+        unsent_replies=counts.unsent_replies,
     )
     if counts.last_settled_at:
         encoded.last_settled_at.FromMilliseconds(counts.last_settled_at)

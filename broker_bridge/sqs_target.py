@@ -23,7 +23,7 @@ class SqsDelivery(AwsBatchDelivery):
         self._spec = spec
         self._is_fifo = spec.queue_url.endswith(".fifo")
         limits = Limits(entries=_MAX_ENTRIES, bytes=MAX_BATCH_BYTES, shared_bytes=MAX_BATCH_BYTES)
-        super().__init__("SQS", limits, client=client, calls=calls, ordered=self._is_fifo, poison=_POISON)
+        super().__init__("SQS", limits, client=client, calls=calls, poison=_POISON)
 
     def _entry(self, parcel: Parcel, position: int) -> Mapping[str, Any]:
         return {

@@ -22,6 +22,7 @@ class RouteStats:
     """ACKs not sent because their connection was gone: those messages come again."""
     replies: int = 0
     late_replies: int = 0
+    unsent_replies: int = 0
     last_settled_at: int = 0
     """Milliseconds since 1970; 0 when no message was settled yet."""
     connections: int = 0

@@ -21,11 +21,15 @@ class GrpcTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LambdaTarget:
-    """An AWS Lambda function. `asynchronous` is invocation type Event; `simple` the event `{message, timestamp}`."""
+    """An AWS Lambda function. `asynchronous` is invocation type Event; `simple` the event `{message, timestamp}`.
+
+    With `replies` its answers hold replies to the senders of messages.
+    """
 
     function_name: str
     asynchronous: bool = False
     simple: bool = False
+    replies: bool = False
 
     def __str__(self) -> str:
         return f"Lambda {self.function_name}"
@@ -122,11 +126,18 @@ def _parse_grpc(target: target_pb2.Target) -> GrpcTarget:
 
 def _parse_lambda(target: target_pb2.Target) -> LambdaTarget:
     invoked = target.lambda_function
-    return LambdaTarget(
+    spec = LambdaTarget(
         function_name=_required(invoked.function_name, "lambda_function.function_name"),
         asynchronous=invoked.invocation_type == target_pb2.LAMBDA_INVOCATION_TYPE_EVENT,
         simple=invoked.event_format == target_pb2.LAMBDA_EVENT_FORMAT_SIMPLE,
+        replies=invoked.replies == target_pb2.LAMBDA_REPLIES_ANSWER,
     )
+    if spec.replies and spec.asynchronous:
+        fault = (
+            "nobody sees the answer of a function that is invoked asynchronously: use request-response, or no replies"
+        )
+        raise TargetError(fault, field="lambda_function.replies")
+    return spec
 
 
 def _parse_sqs(target: target_pb2.Target) -> SqsTarget:

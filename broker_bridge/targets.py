@@ -37,9 +37,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The target has it: durable there, or worked off."""
+    """The target has it: durable there, or worked off. `unread` tells why answers could not be read as replies."""
 
     reply: Reply | None = None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ TLS_CA = tls_ca_option()
 AS_JSON = typer.Option(False, "--json", help="Print JSON.")
 QUEUE = typer.Argument(help="Queue whose dead letters are meant, e.g. orders.")
 IDS = typer.Argument(help="Message ids as `penstock dlq list` shows them; none: all.")
+_COUNTS = ("received", "delivered", "filtered", "settled", "retried", "dead_lettered", "duplicates", "in_flight")
+_RARE_COUNTS = ("replies", "late_replies", "unsent_replies", "rate_limited", "circuits_opened")
 # Sending back or deleting thousands takes the broker a while.
 _LONG_CALL_SECONDS = 600.0
 
@@ -79,16 +81,17 @@ def stats(target: str = TARGET, tls_ca: Path | None = TLS_CA, as_json: bool = AS
         )
         print_json(shown)
         return
-    counts = ("received", "delivered", "filtered", "settled", "retried", "dead_lettered", "duplicates", "in_flight")
     rows = [
         {
             "route": route.route,
-            **{name: getattr(route, name) for name in counts},
+            **{name: getattr(route, name) for name in (*_COUNTS, *_RARE_COUNTS)},
             "oldest": f"{route.oldest_in_flight_age.ToMilliseconds() / 1000:.1f} s",
         }
         for route in response.routes
     ]
-    print_rows(rows, ("route", *counts, "oldest"), as_json=False, empty="no routes")
+    # A terminal has no room for columns of zeros; elsewhere every column keeps its place.
+    rare = [name for name in _RARE_COUNTS if not sys.stdout.isatty() or any(row[name] for row in rows)]
+    print_rows(rows, ("route", *_COUNTS, "oldest", *rare), as_json=False, empty="no routes")
     if not sys.stdout.isatty():
         return
     dedup = "available" if response.dedup_available else "away: this process's memory alone tells duplicates"

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from deploy.local.jms import JmsClient, JmsDrain, JmsMessage
@@ -208,7 +209,8 @@ class Chaos:
                 asyncio.to_thread(self.jms.send, self._queue, [JmsMessage(text=body) for body in bodies])
             )
             for share, fault in self.campaign.strikes():
-                await eventually(lambda share=share: target.count() >= share, f"{share} arrived", _PATIENCE)  # type: ignore[misc]
+                if not await self._arrive(share, sending, bridge, target):
+                    break
                 self.progress(f"{target.count()} of {self.campaign.good} arrived: {fault}")
                 # Deliveries end in waves, of which one has just ended: the fault shall hit the middle of the next.
                 await asyncio.sleep(self.campaign.work_seconds / 2)
@@ -222,6 +224,22 @@ class Chaos:
             await target.kill()
             await config.stop()
         return await self._report(dict(zip(sent, bodies, strict=True)), target, exit_code, time.monotonic() - started)
+
+    async def _arrive(
+        self, share: int, sending: asyncio.Future[Any], bridge: BridgeProcess, target: TargetProcess
+    ) -> bool:
+        """Waits until so many have arrived. False when no more come: what is missing is lost."""
+
+        async def all_done() -> None:
+            await asyncio.wait({sending})
+            await self._quiet(bridge)
+
+        done = asyncio.ensure_future(all_done())
+        try:
+            await eventually(lambda: target.count() >= share or done.done(), f"{share} arrived", _PATIENCE)
+        finally:
+            done.cancel()
+        return target.count() >= share
 
     def _route(self, target: TargetProcess) -> dict[str, object]:
         return {

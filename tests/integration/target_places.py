@@ -60,7 +60,7 @@ def grpc_delivery(address: str, *, timeout: float = 5.0) -> GrpcDelivery:
 @pytest.fixture
 async def endpoint(tmp_path: Path) -> AsyncIterator[LambdaEndpoint]:
     (port,) = free_port_numbers(1)
-    concurrency = {"accept": 4, "partly": 1, "simple": 4, "slow": 1}
+    concurrency = {"accept": 4, "answer": 1, "partly": 1, "simple": 4, "slow": 1}
     functions = {
         name: FunctionSpec(name=name, handler=f"handlers.{name}", code=FUNCTIONS, concurrency=at_once)
         for name, at_once in concurrency.items()

@@ -14,6 +14,7 @@ from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
 
 from deploy.local.jars import DEFAULT_LINE
 from deploy.local.jms import JmsClient, JmsMessage, find_jms_client
+from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint
 from tests.integration.bridge_harness import (
     RecordingService,
     RunningBridge,
@@ -23,6 +24,7 @@ from tests.integration.bridge_harness import (
     running_bridge,
 )
 from tests.integration.parts import RunningPart
+from tests.integration.target_places import invocations
 
 REQUESTER = Path(__file__).parents[1] / "jms" / "JmsRequester.java"
 
@@ -145,9 +147,86 @@ async def test_answers_reach_named_queues_with_the_message_id_where_there_is_no_
 ) -> None:
     """As JMS clients expect it; a message that asks for no answer gets none."""
     await bridge.put("named", route(queue, service))
-    asking = JmsMessage(text="hello", headers={"reply-to": f"{queue}-answers"})
-    identity, _ = await asyncio.to_thread(jms.send, queue, [asking, JmsMessage(text="no answer")])
+    messages = [asking("hello", f"{queue}-answers"), JmsMessage(text="no answer")]
+    identity, _ = await asyncio.to_thread(jms.send, queue, messages)
     await eventually(lambda: len(service.messages) == 2, "both delivered")
     (answer,) = (await asyncio.to_thread(jms.drain, f"{queue}-answers")).messages
     assert (answer.body, answer.headers["correlation-id"]) == ("hello too", identity)
     assert (await bridge.stats("named")).replies == 1
+
+
+@pytest.fixture
+async def lambda_bridge(
+    activemq: RunningPart, valkey: RunningPart, endpoint: LambdaEndpoint, aws_login: None
+) -> AsyncIterator[RunningBridge]:
+    """A bridge whose functions run under the runtime client of Lambda."""
+    del aws_login
+    url = f"http://127.0.0.1:{endpoint.port}"
+    async with running_bridge(bridge_settings(activemq, valkey, lambda_endpoint_url=url)) as running:
+        yield running
+
+
+def asking(text: str, queue: str) -> JmsMessage:
+    """A message whose sender waits on a queue of that name."""
+    return JmsMessage(text=text, headers={"reply-to": queue})
+
+
+async def eventually_settled(bridge: RunningBridge, route: str, count: int) -> None:
+    async def settled() -> bool:
+        return (await bridge.stats(route)).settled == count
+
+    await eventually(settled, f"{count} settled")
+
+
+def to_function(queue: str, name: str, **more: str) -> dict[str, object]:
+    """Of a batch, what is sent within the window."""
+    return {
+        "source": f"queue://{queue}",
+        "targets": [{"lambda_function": {"function_name": name, **more}}],
+        "batch": {"window": "0.3s"},
+        "retry": {"initial_backoff": "0.02s", "max_backoff": "0.05s"},
+    }
+
+
+async def test_a_function_answers_the_sender_of_each_message_of_its_batch(
+    lambda_bridge: RunningBridge, endpoint: LambdaEndpoint, queue: str, requester: Requester, jms: JmsClient
+) -> None:
+    """What it failed is answered when it succeeds; a reply nobody can read and one to nobody are only counted."""
+    await lambda_bridge.put("answers", to_function(queue, "answer", replies="LAMBDA_REPLIES_ANSWER"))
+    await asyncio.to_thread(jms.send, queue, [asking("garbage", f"{queue}-answers")])
+    texts = ["zażółć 😀 \x00", "bytes", "fail once"]
+    assert await requester.ask(queue, texts) == {
+        "c-0": Answer(kind="text", status="null", body=f"{texts[0]} too".encode()),
+        "c-1": Answer(kind="bytes", status="ok", body=b"\x00\xff"),
+        "c-2": Answer(kind="text", status="null", body=b"fail once too"),
+    }
+    await eventually_settled(lambda_bridge, "answers", 4)
+    assert (await asyncio.to_thread(jms.drain, f"{queue}-answers")).count == 0
+    batches = await invocations(endpoint, "answer")
+    stats = await lambda_bridge.stats("answers")
+    assert stats.dead_lettered == 0
+    assert (stats.replies, stats.late_replies) == (3, 0)
+    assert stats.unsent_replies == len(batches) + 1, "a stray reply in each, and one that is garbage"
+    assert max(len(batch["payload"]["messages"]) for batch in batches) > 1, "no batch was made"
+
+
+async def test_the_answer_to_a_simple_event_is_the_reply(
+    lambda_bridge: RunningBridge, queue: str, requester: Requester
+) -> None:
+    """As the senders of request and reply over the aws-samples bridge would have it."""
+    more = {"event_format": "LAMBDA_EVENT_FORMAT_SIMPLE", "replies": "LAMBDA_REPLIES_ANSWER"}
+    await lambda_bridge.put("simple", to_function(queue, "simple", **more))
+    assert (await requester.ask(queue, ["zażółć"]))["c-0"].body.decode() == "zażółć"
+
+
+async def test_a_function_whose_answers_are_no_replies_sends_none(
+    lambda_bridge: RunningBridge, queue: str, jms: JmsClient
+) -> None:
+    """Replies are asked for by the route."""
+    await lambda_bridge.put("silent", to_function(queue, "answer"))
+    texts = ("hello", "garbage")
+    await asyncio.to_thread(jms.send, queue, [asking(text, f"{queue}-answers") for text in texts])
+    await eventually_settled(lambda_bridge, "silent", 2)
+    assert (await asyncio.to_thread(jms.drain, f"{queue}-answers")).count == 0
+    stats = await lambda_bridge.stats("silent")
+    assert (stats.delivered, stats.replies, stats.late_replies, stats.unsent_replies) == (2, 0, 0, 0)

@@ -80,6 +80,8 @@ async def test_an_operator_sees_replays_and_deletes_dead_letters(
     stats = json.loads((await penstock("bridge", "stats", "--json", *target)).out)
     assert stats["routes"][0]["dead_lettered"] == "3"
     assert stats["broker"].startswith("stomp://")
+    (line,) = (await penstock("bridge", "stats", *target)).out.splitlines()
+    assert line.split("\t") == ["shown", "3", "0", "0", "3", "0", "3", "0", "0", "0.0 s", "0", "0", "0", "0", "0"]
     listed = await penstock("dlq", "list", queue, *target)
     assert len(listed.out.splitlines()) == 3
     assert "not today" in listed.out

@@ -1,7 +1,6 @@
 """The contract of targets with their real places; with doubles behind a faulty proxy where the place is AWS."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -15,9 +14,9 @@ from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
 from broker_bridge.activemq import ActiveMq
 from broker_bridge.aws_batch import AwsBatchDelivery
 from broker_bridge.broker import BrokerAddress, Login
+from broker_bridge.function_answer import failed_items
 from broker_bridge.http_target import HttpDelivery
 from broker_bridge.kinesis_target import KinesisDelivery
-from broker_bridge.lambda_target import failed_items
 from broker_bridge.parcel import Parcel
 from broker_bridge.queue_target import MESSAGE_ID, QueueDelivery
 from broker_bridge.sender import Sender
@@ -134,7 +133,7 @@ class TestLambdaDelivery(ThrottlingTargetContract):
         found: list[str] = []
         for record in await invocations(self.endpoint, self.function):
             if record["outcome"] == "success":
-                failed = failed_items(json.dumps(record["response"]).encode())
+                failed = failed_items(record["response"])
                 found += [
                     item["messageID"] for item in record["payload"]["messages"] if item["messageID"] not in failed
                 ]

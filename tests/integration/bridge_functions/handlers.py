@@ -27,6 +27,24 @@ def partly(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return {"batchItemFailures": failures}
 
 
+def answer(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Answer every message in its own way; fail one that says "fail once" at its first attempt, with a reply to it."""
+    replies: dict[str, Any] = {"ID:nobody": "a stray reply"}
+    failures = []
+    for message in event["messages"]:
+        identifier, text = message["messageID"], base64.b64decode(message["data"]).decode()
+        replies[identifier] = f"{text} too"
+        if text == "bytes":
+            replies[identifier] = {"data": base64.b64encode(b"\x00\xff").decode(), "properties": {"status": "ok"}}
+        elif text == "garbage":
+            replies[identifier] = [text]
+        elif text == "fail once" and identifier not in _failed:
+            _failed.add(identifier)
+            failures.append({"itemIdentifier": identifier})
+            replies[identifier] = "the reply to an attempt that failed"
+    return {"batchItemFailures": failures, "replies": replies}
+
+
 def simple(event: dict[str, str], _context: Any) -> str:
     """Take the simple event."""
     return event["message"]

@@ -1,7 +1,7 @@
 """What the answers of Lambda, SQS, SNS and Kinesis mean for a message."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from broker_bridge.lambda_target import LambdaDelivery
 from broker_bridge.sns_target import SnsDelivery
 from broker_bridge.sqs_target import SqsDelivery
 from broker_bridge.target_specs import KinesisTarget, LambdaTarget, SnsTarget, SqsTarget
-from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Outcome, Rejected, Retry
+from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Outcome, Rejected, Retry, Target
 from services.runtime.aws import BlockingCalls
 from tests.contracts.delivery_target import ORIGIN
 from tests.unit.broker_bridge.builders import parcel, string
@@ -126,9 +126,9 @@ async def test_a_partial_failure_concerns_only_its_messages(calls: BlockingCalls
 
 
 async def test_sqs_requests_keep_to_its_limits(calls: BlockingCalls) -> None:
-    """Ten messages and one mebibyte each, in order."""
+    """Ten messages and one mebibyte each."""
     fake = FakeClient({"Successful": [{"Id": str(position)} for position in range(15)]})
-    target = SqsDelivery(SqsTarget(queue_url="https://q.fifo"), client=fake, calls=calls)
+    target = SqsDelivery(SqsTarget(queue_url="https://q"), client=fake, calls=calls)
     sizes = [10] * 12 + [600_000, 600_000, 10]
     await target.deliver([parcel(n, text="x" * size) for n, size in enumerate(sizes)], ORIGIN)
     assert [len(request["Entries"]) for request in fake.requests] == [10, 3, 2]
@@ -254,33 +254,66 @@ async def test_sns_requests_keep_to_its_limits(calls: BlockingCalls) -> None:
     assert last.error_class is POISON
 
 
-class FirstGroupFails(FakeClient):
-    """Fails the messages of group `a`."""
+class FifoPlace(FakeClient):
+    """A FIFO queue or topic that takes what it is sent, except what is in `failing` at its first time."""
+
+    def __init__(self, failing: Collection[str]) -> None:
+        super().__init__({})
+        self._failing = set(failing)
+        self.arrived: list[str] = []
+        self.most_of_a_group = 0
 
     def _reply(self, **arguments: Any) -> Mapping[str, Any]:
-        self.requests.append(arguments)
-        entries = arguments["PublishBatchRequestEntries"]
-        return {
-            "Successful": [{"Id": entry["Id"]} for entry in entries if entry["MessageGroupId"] != "a"],
-            "Failed": [
-                {"Id": entry["Id"], "SenderFault": False, "Code": "InternalError", "Message": "oops"}
-                for entry in entries
-                if entry["MessageGroupId"] == "a"
-            ],
-        }
+        entries = arguments.get("Entries") or arguments["PublishBatchRequestEntries"]
+        groups = [entry["MessageGroupId"] for entry in entries]
+        self.most_of_a_group = max(self.most_of_a_group, *map(groups.count, groups))
+        answer: dict[str, list[Mapping[str, object]]] = {"Successful": [], "Failed": []}
+        for entry in entries:
+            text = entry.get("MessageBody") or entry["Message"]
+            if text in self._failing:
+                self._failing.discard(text)
+                failure = {"Id": entry["Id"], "SenderFault": False, "Code": "InternalError", "Message": "oops"}
+                answer["Failed"].append(failure)
+            else:
+                self.arrived.append(text)
+                answer["Successful"].append({"Id": entry["Id"]})
+        return answer
 
-    publish_batch = _reply
+    send_message_batch = publish_batch = _reply
 
 
-async def test_a_group_that_failed_is_not_overtaken_by_its_later_messages(calls: BlockingCalls) -> None:
-    """In a FIFO topic or queue; other groups go on."""
-    fake = FirstGroupFails({})
-    groups = ["a"] * 10 + ["a", "b"]
-    parcels = [parcel(n, attributes={"customer": string(group)}) for n, group in enumerate(groups)]
-    outcomes = await SnsDelivery(FIFO_TOPIC, client=fake, calls=calls).deliver(parcels, ORIGIN)
-    assert outcomes[11] == ACCEPTED
-    assert all(isinstance(outcome, Retry) for outcome in outcomes[:11])
-    assert [entry["MessageGroupId"] for entry in fake.requests[1]["PublishBatchRequestEntries"]] == ["b"]
+def fifo_target(kind: str, place: FifoPlace, calls: BlockingCalls) -> Target:
+    if kind == "SNS":
+        return SnsDelivery(FIFO_TOPIC, client=place, calls=calls)
+    return SqsDelivery(SqsTarget(queue_url="https://q.fifo", group_property="customer"), client=place, calls=calls)
+
+
+@pytest.mark.parametrize("kind", ["SQS", "SNS"])
+async def test_a_message_that_failed_is_not_overtaken_by_a_later_one_of_its_group(
+    calls: BlockingCalls, kind: str
+) -> None:
+    """Though the service would have taken it; other groups go on, and what is sent again arrives in order."""
+    place = FifoPlace(["a1", "a3", "c0"])
+    target = fifo_target(kind, place, calls)
+    texts = [f"{group}{number}" for number in range(5) for group in "abc"]
+    waiting = [parcel(n, text=text, attributes={"customer": string(text[0])}) for n, text in enumerate(texts)]
+    rounds = 0
+    while waiting:
+        outcomes = await target.deliver(waiting, ORIGIN)
+        waiting = [item for item, outcome in zip(waiting, outcomes, strict=True) if not isinstance(outcome, Accepted)]
+        rounds += 1
+    for group in "abc":
+        assert [text for text in place.arrived if text[0] == group] == [f"{group}{number}" for number in range(5)]
+    assert (place.most_of_a_group, rounds) == (1, 3)
+
+
+async def test_a_message_a_fifo_queue_never_takes_does_not_hold_its_group(calls: BlockingCalls) -> None:
+    """It becomes a dead letter, and those behind it are sent."""
+    place = FifoPlace([])
+    target = fifo_target("SQS", place, calls)
+    outcomes = await target.deliver([parcel(0, text="a0"), parcel(1, text="\x00"), parcel(2, text="a2")], ORIGIN)
+    assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected, Accepted]
+    assert place.arrived == ["a0", "a2"]
 
 
 def answered(payload: bytes) -> Mapping[str, Any]:

@@ -292,6 +292,15 @@ async def test_what_a_target_answers_goes_to_the_sender_before_the_message_is_do
         assert rig.pump.stats.replies == 2
 
 
+async def test_answers_that_are_no_replies_are_counted_and_their_messages_settled() -> None:
+    """Each of them."""
+    async with running(route(), decide=lambda _item: Accepted(unread=("is no text", "is not asked for"))) as rig:
+        rig.receive(1, 2)
+        await rig.settled(2)
+        assert rig.pump.stats.unsent_replies == 4
+        assert rig.answers.sent == []
+
+
 LANE = route(
     lanes=2,
     concurrency=1,

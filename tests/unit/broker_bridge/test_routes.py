@@ -14,6 +14,13 @@ from broker_bridge.target_specs import GrpcTarget, LambdaTarget, SqsTarget
 
 TO_TOPIC = {"source": "queue://orders", "filter_topic": "Orders"}
 GRPC = {"grpc": {"address": "127.0.0.1:50053"}}
+UNHEARD = {
+    "lambda_function": {
+        "function_name": "f",
+        "invocation_type": "LAMBDA_INVOCATION_TYPE_EVENT",
+        "replies": "LAMBDA_REPLIES_ANSWER",
+    }
+}
 
 
 def parsed(document: object, name: str = "orders") -> Route:
@@ -131,6 +138,7 @@ def test_a_value_that_is_no_object_is_refused(value: str, complaint: str) -> Non
         ({"targets": [GRPC]}, "targets", "not both"),
         ({"filter_topic": ""}, "filter_topic", "at least one of targets"),
         ({"filter_topic": "a b"}, "filter_topic", "'a b'"),
+        ({"filter_topic": "", "targets": [UNHEARD]}, "targets[0].lambda_function.replies", "nobody sees the answer"),
         ({"concurrency": 257}, "concurrency", "between 1 and 256"),
         ({"concurrency": -1}, "concurrency", "between 1 and 256"),
         ({"prefetch": 10_001}, "prefetch", "between 1 and 10000"),

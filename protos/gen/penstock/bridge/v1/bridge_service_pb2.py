@@ -28,15 +28,15 @@ from penstock.bridge.v1 import route_pb2 as penstock_dot_bridge_dot_v1_dot_route
 from penstock.delivery.v1 import broker_message_pb2 as penstock_dot_delivery_dot_v1_dot_broker__message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'penstock/bridge/v1/bridge_service.proto\x12\x12penstock.bridge.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epenstock/bridge/v1/route.proto\x1a)penstock/delivery/v1/broker_message.proto\"\x13\n\x11ListRoutesRequest\"D\n\x12ListRoutesResponse\x12.\n\x06routes\x18\x01 \x03(\x0b\x32\x1e.penstock.bridge.v1.RouteState\"\x88\x01\n\nRouteState\x12(\n\x05route\x18\x01 \x01(\x0b\x32\x19.penstock.bridge.v1.Route\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.penstock.bridge.v1.RouteStatus\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\"\x11\n\x0fGetStatsRequest\"\x7f\n\x10GetStatsResponse\x12.\n\x06routes\x18\x01 \x03(\x0b\x32\x1e.penstock.bridge.v1.RouteStats\x12\x0e\n\x06\x62roker\x18\x02 \x01(\t\x12\x17\n\x0f\x64\x65\x64up_available\x18\x03 \x01(\x08\x12\x12\n\nreconnects\x18\x04 \x01(\x03\"\xa6\x03\n\nRouteStats\x12\r\n\x05route\x18\x01 \x01(\t\x12\x10\n\x08received\x18\x02 \x01(\x03\x12\x11\n\tdelivered\x18\x03 \x01(\x03\x12\x10\n\x08\x66iltered\x18\x04 \x01(\x03\x12\x0f\n\x07settled\x18\x05 \x01(\x03\x12\x0f\n\x07retried\x18\x06 \x01(\x03\x12\x15\n\rdead_lettered\x18\x07 \x01(\x03\x12\x12\n\nduplicates\x18\x08 \x01(\x03\x12\x11\n\tin_flight\x18\t \x01(\x03\x12\x37\n\x14oldest_in_flight_age\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fin_flight_bytes\x18\x0b \x01(\x03\x12\x33\n\x0flast_settled_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07replies\x18\r \x01(\x03\x12\x14\n\x0clate_replies\x18\x0e \x01(\x03\x12\x15\n\ropen_circuits\x18< \x01(\x03\x12\x17\n\x0f\x63ircuits_opened\x18= \x01(\x03\x12\x14\n\x0crate_limited\x18> \x01(\x03\"\x93\x02\n\nDeadLetter\x12\x34\n\x07message\x18\x01 \x01(\x0b\x32#.penstock.delivery.v1.BrokerMessage\x12\x19\n\x11\x64\x65\x61\x64_letter_queue\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x05\x12\x1c\n\x14original_destination\x18\x05 \x01(\t\x12\x1b\n\x13original_message_id\x18\x06 \x01(\t\x12\r\n\x05route\x18\x07 \x01(\t\x12\x33\n\x0f\x66irst_failed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65rror_class\x18\t \x01(\t\">\n\x16ListDeadLettersRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x14\n\x0cmax_messages\x18\x02 \x01(\x05\"O\n\x17ListDeadLettersResponse\x12\x34\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x1e.penstock.bridge.v1.DeadLetter\":\n\x14GetDeadLetterRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\"L\n\x15GetDeadLetterResponse\x12\x33\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x1e.penstock.bridge.v1.DeadLetter\"?\n\x18ReplayDeadLettersRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\">\n\x19ReplayDeadLettersResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x03\x12\x0f\n\x07skipped\x18\x02 \x01(\x03\">\n\x17PurgeDeadLettersRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"*\n\x18PurgeDeadLettersResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x03*\x94\x01\n\x0bRouteStatus\x12\x1c\n\x18ROUTE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ROUTE_STATUS_ACTIVE\x10\x01\x12\x1b\n\x17ROUTE_STATUS_CONNECTING\x10\x02\x12\x17\n\x13ROUTE_STATUS_PAUSED\x10\x03\x12\x18\n\x14ROUTE_STATUS_INVALID\x10\x04\x32\xf6\x04\n\rBridgeService\x12[\n\nListRoutes\x12%.penstock.bridge.v1.ListRoutesRequest\x1a&.penstock.bridge.v1.ListRoutesResponse\x12U\n\x08GetStats\x12#.penstock.bridge.v1.GetStatsRequest\x1a$.penstock.bridge.v1.GetStatsResponse\x12j\n\x0fListDeadLetters\x12*.penstock.bridge.v1.ListDeadLettersRequest\x1a+.penstock.bridge.v1.ListDeadLettersResponse\x12\x64\n\rGetDeadLetter\x12(.penstock.bridge.v1.GetDeadLetterRequest\x1a).penstock.bridge.v1.GetDeadLetterResponse\x12p\n\x11ReplayDeadLetters\x12,.penstock.bridge.v1.ReplayDeadLettersRequest\x1a-.penstock.bridge.v1.ReplayDeadLettersResponse\x12m\n\x10PurgeDeadLetters\x12+.penstock.bridge.v1.PurgeDeadLettersRequest\x1a,.penstock.bridge.v1.PurgeDeadLettersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'penstock/bridge/v1/bridge_service.proto\x12\x12penstock.bridge.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epenstock/bridge/v1/route.proto\x1a)penstock/delivery/v1/broker_message.proto\"\x13\n\x11ListRoutesRequest\"D\n\x12ListRoutesResponse\x12.\n\x06routes\x18\x01 \x03(\x0b\x32\x1e.penstock.bridge.v1.RouteState\"\x88\x01\n\nRouteState\x12(\n\x05route\x18\x01 \x01(\x0b\x32\x19.penstock.bridge.v1.Route\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.penstock.bridge.v1.RouteStatus\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\"\x11\n\x0fGetStatsRequest\"\x7f\n\x10GetStatsResponse\x12.\n\x06routes\x18\x01 \x03(\x0b\x32\x1e.penstock.bridge.v1.RouteStats\x12\x0e\n\x06\x62roker\x18\x02 \x01(\t\x12\x17\n\x0f\x64\x65\x64up_available\x18\x03 \x01(\x08\x12\x12\n\nreconnects\x18\x04 \x01(\x03\"\xbe\x03\n\nRouteStats\x12\r\n\x05route\x18\x01 \x01(\t\x12\x10\n\x08received\x18\x02 \x01(\x03\x12\x11\n\tdelivered\x18\x03 \x01(\x03\x12\x10\n\x08\x66iltered\x18\x04 \x01(\x03\x12\x0f\n\x07settled\x18\x05 \x01(\x03\x12\x0f\n\x07retried\x18\x06 \x01(\x03\x12\x15\n\rdead_lettered\x18\x07 \x01(\x03\x12\x12\n\nduplicates\x18\x08 \x01(\x03\x12\x11\n\tin_flight\x18\t \x01(\x03\x12\x37\n\x14oldest_in_flight_age\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fin_flight_bytes\x18\x0b \x01(\x03\x12\x33\n\x0flast_settled_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07replies\x18\r \x01(\x03\x12\x14\n\x0clate_replies\x18\x0e \x01(\x03\x12\x16\n\x0eunsent_replies\x18\x0f \x01(\x03\x12\x15\n\ropen_circuits\x18< \x01(\x03\x12\x17\n\x0f\x63ircuits_opened\x18= \x01(\x03\x12\x14\n\x0crate_limited\x18> \x01(\x03\"\x93\x02\n\nDeadLetter\x12\x34\n\x07message\x18\x01 \x01(\x0b\x32#.penstock.delivery.v1.BrokerMessage\x12\x19\n\x11\x64\x65\x61\x64_letter_queue\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x05\x12\x1c\n\x14original_destination\x18\x05 \x01(\t\x12\x1b\n\x13original_message_id\x18\x06 \x01(\t\x12\r\n\x05route\x18\x07 \x01(\t\x12\x33\n\x0f\x66irst_failed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65rror_class\x18\t \x01(\t\">\n\x16ListDeadLettersRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x14\n\x0cmax_messages\x18\x02 \x01(\x05\"O\n\x17ListDeadLettersResponse\x12\x34\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x1e.penstock.bridge.v1.DeadLetter\":\n\x14GetDeadLetterRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\"L\n\x15GetDeadLetterResponse\x12\x33\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x1e.penstock.bridge.v1.DeadLetter\"?\n\x18ReplayDeadLettersRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\">\n\x19ReplayDeadLettersResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x03\x12\x0f\n\x07skipped\x18\x02 \x01(\x03\">\n\x17PurgeDeadLettersRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"*\n\x18PurgeDeadLettersResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x03*\x94\x01\n\x0bRouteStatus\x12\x1c\n\x18ROUTE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ROUTE_STATUS_ACTIVE\x10\x01\x12\x1b\n\x17ROUTE_STATUS_CONNECTING\x10\x02\x12\x17\n\x13ROUTE_STATUS_PAUSED\x10\x03\x12\x18\n\x14ROUTE_STATUS_INVALID\x10\x04\x32\xf6\x04\n\rBridgeService\x12[\n\nListRoutes\x12%.penstock.bridge.v1.ListRoutesRequest\x1a&.penstock.bridge.v1.ListRoutesResponse\x12U\n\x08GetStats\x12#.penstock.bridge.v1.GetStatsRequest\x1a$.penstock.bridge.v1.GetStatsResponse\x12j\n\x0fListDeadLetters\x12*.penstock.bridge.v1.ListDeadLettersRequest\x1a+.penstock.bridge.v1.ListDeadLettersResponse\x12\x64\n\rGetDeadLetter\x12(.penstock.bridge.v1.GetDeadLetterRequest\x1a).penstock.bridge.v1.GetDeadLetterResponse\x12p\n\x11ReplayDeadLetters\x12,.penstock.bridge.v1.ReplayDeadLettersRequest\x1a-.penstock.bridge.v1.ReplayDeadLettersResponse\x12m\n\x10PurgeDeadLetters\x12+.penstock.bridge.v1.PurgeDeadLettersRequest\x1a,.penstock.bridge.v1.PurgeDeadLettersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.bridge.v1.bridge_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROUTESTATUS']._serialized_start=1805
-  _globals['_ROUTESTATUS']._serialized_end=1953
+  _globals['_ROUTESTATUS']._serialized_start=1829
+  _globals['_ROUTESTATUS']._serialized_end=1977
   _globals['_LISTROUTESREQUEST']._serialized_start=203
   _globals['_LISTROUTESREQUEST']._serialized_end=222
   _globals['_LISTROUTESRESPONSE']._serialized_start=224
@@ -48,25 +48,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATSRESPONSE']._serialized_start=452
   _globals['_GETSTATSRESPONSE']._serialized_end=579
   _globals['_ROUTESTATS']._serialized_start=582
-  _globals['_ROUTESTATS']._serialized_end=1004
-  _globals['_DEADLETTER']._serialized_start=1007
-  _globals['_DEADLETTER']._serialized_end=1282
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1284
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1346
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1348
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1427
-  _globals['_GETDEADLETTERREQUEST']._serialized_start=1429
-  _globals['_GETDEADLETTERREQUEST']._serialized_end=1487
-  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1489
-  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1565
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=1567
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=1630
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=1632
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=1694
-  _globals['_PURGEDEADLETTERSREQUEST']._serialized_start=1696
-  _globals['_PURGEDEADLETTERSREQUEST']._serialized_end=1758
-  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_start=1760
-  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_end=1802
-  _globals['_BRIDGESERVICE']._serialized_start=1956
-  _globals['_BRIDGESERVICE']._serialized_end=2586
+  _globals['_ROUTESTATS']._serialized_end=1028
+  _globals['_DEADLETTER']._serialized_start=1031
+  _globals['_DEADLETTER']._serialized_end=1306
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1308
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1370
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1372
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1451
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=1453
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=1511
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1513
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1589
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=1591
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=1654
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=1656
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=1718
+  _globals['_PURGEDEADLETTERSREQUEST']._serialized_start=1720
+  _globals['_PURGEDEADLETTERSREQUEST']._serialized_end=1782
+  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_start=1784
+  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_end=1826
+  _globals['_BRIDGESERVICE']._serialized_start=1980
+  _globals['_BRIDGESERVICE']._serialized_end=2610
 # @@protoc_insertion_point(module_scope)

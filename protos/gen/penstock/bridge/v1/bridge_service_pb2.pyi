@@ -65,7 +65,7 @@ class GetStatsResponse(_message.Message):
     def __init__(self, routes: _Optional[_Iterable[_Union[RouteStats, _Mapping]]] = ..., broker: _Optional[str] = ..., dedup_available: bool = ..., reconnects: _Optional[int] = ...) -> None: ...
 
 class RouteStats(_message.Message):
-    __slots__ = ("route", "received", "delivered", "filtered", "settled", "retried", "dead_lettered", "duplicates", "in_flight", "oldest_in_flight_age", "in_flight_bytes", "last_settled_at", "replies", "late_replies", "open_circuits", "circuits_opened", "rate_limited")
+    __slots__ = ("route", "received", "delivered", "filtered", "settled", "retried", "dead_lettered", "duplicates", "in_flight", "oldest_in_flight_age", "in_flight_bytes", "last_settled_at", "replies", "late_replies", "unsent_replies", "open_circuits", "circuits_opened", "rate_limited")
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     DELIVERED_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +80,7 @@ class RouteStats(_message.Message):
     LAST_SETTLED_AT_FIELD_NUMBER: _ClassVar[int]
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     LATE_REPLIES_FIELD_NUMBER: _ClassVar[int]
+    UNSENT_REPLIES_FIELD_NUMBER: _ClassVar[int]
     OPEN_CIRCUITS_FIELD_NUMBER: _ClassVar[int]
     CIRCUITS_OPENED_FIELD_NUMBER: _ClassVar[int]
     RATE_LIMITED_FIELD_NUMBER: _ClassVar[int]
@@ -97,10 +98,11 @@ class RouteStats(_message.Message):
     last_settled_at: _timestamp_pb2.Timestamp
     replies: int
     late_replies: int
+    unsent_replies: int
     open_circuits: int
     circuits_opened: int
     rate_limited: int
-    def __init__(self, route: _Optional[str] = ..., received: _Optional[int] = ..., delivered: _Optional[int] = ..., filtered: _Optional[int] = ..., settled: _Optional[int] = ..., retried: _Optional[int] = ..., dead_lettered: _Optional[int] = ..., duplicates: _Optional[int] = ..., in_flight: _Optional[int] = ..., oldest_in_flight_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., in_flight_bytes: _Optional[int] = ..., last_settled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replies: _Optional[int] = ..., late_replies: _Optional[int] = ..., open_circuits: _Optional[int] = ..., circuits_opened: _Optional[int] = ..., rate_limited: _Optional[int] = ...) -> None: ...
+    def __init__(self, route: _Optional[str] = ..., received: _Optional[int] = ..., delivered: _Optional[int] = ..., filtered: _Optional[int] = ..., settled: _Optional[int] = ..., retried: _Optional[int] = ..., dead_lettered: _Optional[int] = ..., duplicates: _Optional[int] = ..., in_flight: _Optional[int] = ..., oldest_in_flight_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., in_flight_bytes: _Optional[int] = ..., last_settled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replies: _Optional[int] = ..., late_replies: _Optional[int] = ..., unsent_replies: _Optional[int] = ..., open_circuits: _Optional[int] = ..., circuits_opened: _Optional[int] = ..., rate_limited: _Optional[int] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ("message", "dead_letter_queue", "reason", "attempts", "original_destination", "original_message_id", "route", "first_failed_at", "error_class")

@@ -18,6 +18,12 @@ class LambdaEventFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LAMBDA_EVENT_FORMAT_AMAZON_MQ: _ClassVar[LambdaEventFormat]
     LAMBDA_EVENT_FORMAT_SIMPLE: _ClassVar[LambdaEventFormat]
 
+class LambdaReplies(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LAMBDA_REPLIES_UNSPECIFIED: _ClassVar[LambdaReplies]
+    LAMBDA_REPLIES_NONE: _ClassVar[LambdaReplies]
+    LAMBDA_REPLIES_ANSWER: _ClassVar[LambdaReplies]
+
 class KinesisRecordFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     KINESIS_RECORD_FORMAT_UNSPECIFIED: _ClassVar[KinesisRecordFormat]
@@ -29,6 +35,9 @@ LAMBDA_INVOCATION_TYPE_EVENT: LambdaInvocationType
 LAMBDA_EVENT_FORMAT_UNSPECIFIED: LambdaEventFormat
 LAMBDA_EVENT_FORMAT_AMAZON_MQ: LambdaEventFormat
 LAMBDA_EVENT_FORMAT_SIMPLE: LambdaEventFormat
+LAMBDA_REPLIES_UNSPECIFIED: LambdaReplies
+LAMBDA_REPLIES_NONE: LambdaReplies
+LAMBDA_REPLIES_ANSWER: LambdaReplies
 KINESIS_RECORD_FORMAT_UNSPECIFIED: KinesisRecordFormat
 KINESIS_RECORD_FORMAT_BODY: KinesisRecordFormat
 KINESIS_RECORD_FORMAT_BROKER_MESSAGE: KinesisRecordFormat
@@ -58,14 +67,16 @@ class GrpcTarget(_message.Message):
     def __init__(self, address: _Optional[str] = ...) -> None: ...
 
 class LambdaTarget(_message.Message):
-    __slots__ = ("function_name", "invocation_type", "event_format")
+    __slots__ = ("function_name", "invocation_type", "event_format", "replies")
     FUNCTION_NAME_FIELD_NUMBER: _ClassVar[int]
     INVOCATION_TYPE_FIELD_NUMBER: _ClassVar[int]
     EVENT_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    REPLIES_FIELD_NUMBER: _ClassVar[int]
     function_name: str
     invocation_type: LambdaInvocationType
     event_format: LambdaEventFormat
-    def __init__(self, function_name: _Optional[str] = ..., invocation_type: _Optional[_Union[LambdaInvocationType, str]] = ..., event_format: _Optional[_Union[LambdaEventFormat, str]] = ...) -> None: ...
+    replies: LambdaReplies
+    def __init__(self, function_name: _Optional[str] = ..., invocation_type: _Optional[_Union[LambdaInvocationType, str]] = ..., event_format: _Optional[_Union[LambdaEventFormat, str]] = ..., replies: _Optional[_Union[LambdaReplies, str]] = ...) -> None: ...
 
 class SqsTarget(_message.Message):
     __slots__ = ("queue_url", "group_property")
