@@ -68,7 +68,7 @@ class KinesisSink:
         self._limits = limits or RequestLimits()
         self._unfinished: _Work | None = None
 
-    async def put(self, payload: bytes) -> Sequence[Refused]:
+    async def put(self, payload: bytes, count: int) -> Sequence[Refused]:  # noqa: ARG002 - part of the port
         """Sends the events of a payload. After UnavailableError, the same payload again sends what is left of it."""
         work = self._unfinished
         if work is None or work.payload != payload:

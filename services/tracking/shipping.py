@@ -35,8 +35,8 @@ class Refused:
 class EventSink(Protocol):
     """Where events go."""
 
-    async def put(self, payload: bytes) -> Sequence[Refused]:
-        """Stores the events of a payload (see `frames`) and returns those that can never be stored.
+    async def put(self, payload: bytes, count: int) -> Sequence[Refused]:
+        """Stores the `count` events of a payload (see `frames`) and returns those that can never be stored.
 
         Raises:
             InvalidArgumentError: the payload as a whole can never be stored.
@@ -52,7 +52,7 @@ class MemorySink:
         self.failures: list[PenstockError] = []
         self.refusals: dict[str, str] = {}
 
-    async def put(self, payload: bytes) -> Sequence[Refused]:
+    async def put(self, payload: bytes, count: int) -> Sequence[Refused]:  # noqa: ARG002 - part of the port
         if self.failures:
             raise self.failures.pop(0)
         refused = []
@@ -194,7 +194,7 @@ class Shipper:
             await self._ship_halves(payload)
             return
         try:
-            refused = await self._put(payload)
+            refused = await self._put(payload, count)
         except InvalidArgumentError as error:
             # One event may make the store refuse them all: find it, so that it does not block the others.
             if count > 1:
@@ -211,8 +211,8 @@ class Shipper:
         for half in (events[:middle], events[middle:]):
             await self._ship(_Request(events=half).SerializeToString(), len(half))
 
-    async def _put(self, payload: bytes) -> Sequence[Refused]:
-        return await self._until_done(lambda: self._sink.put(payload))
+    async def _put(self, payload: bytes, count: int) -> Sequence[Refused]:
+        return await self._until_done(lambda: self._sink.put(payload, count))
 
     async def _set_aside(self, payload: bytes, refused: Sequence[Refused]) -> None:
         events = _Request.FromString(payload).events
@@ -283,8 +283,15 @@ class BadEventFile:
             )
             for event, reason in events
         )
-        with self._path.open("ab") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        with self._path.open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                # What is written next must not continue half a line.
+                os.ftruncate(file.fileno(), before)
+                raise
         return ()

@@ -69,7 +69,7 @@ async def ship(sink: KinesisSink, payload: bytes) -> Sequence[Refused]:
     """As the shipper does: again and again, but without its back-off."""
     for _attempt in range(1000):
         with suppress(UnavailableError):
-            return await sink.put(payload)
+            return await sink.put(payload, len(PutEventsRequest.FromString(payload).events))
     pytest.fail("a thousand attempts were not enough")
 
 
@@ -175,7 +175,7 @@ async def test_a_record_too_large_for_the_stream_is_refused_alone(
 async def test_a_stream_that_does_not_exist_is_trouble_and_not_the_end_of_events(aws_emulator: RunningPart) -> None:
     """They wait until somebody creates it; the reason is that of the service."""
     with pytest.raises(UnavailableError, match=r"stream nosuch: 5 records are left: .*ResourceNotFound"):
-        await sink_of(aws_emulator.addresses["http"], "nosuch").put(payload_of(events(5, cookies=5)))
+        await sink_of(aws_emulator.addresses["http"], "nosuch").put(payload_of(events(5, cookies=5)), 5)
 
 
 async def test_an_intake_ships_to_a_stream(

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import resource
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -123,10 +125,10 @@ async def test_a_trickle_is_collected_before_every_call(harness: Harness) -> Non
     """What came while a call was under way waits for others as the first event did."""
 
     class GrowingSink(MemorySink):
-        async def put(self, payload: bytes) -> Sequence[Refused]:
+        async def put(self, payload: bytes, count: int) -> Sequence[Refused]:
             if len(self.events) < 3:
                 harness.append(f"m-{len(self.events) + 1}")
-            return await super().put(payload)
+            return await super().put(payload, count)
 
     sink = GrowingSink()
     harness.append("m-0")
@@ -196,10 +198,10 @@ async def test_an_event_the_store_refuses_is_set_aside_and_the_others_arrive(har
 class PoisonedSink(MemorySink):
     """Refuses every call that carries the event `poison`, as a server that cannot decode it does."""
 
-    async def put(self, payload: bytes) -> Sequence[Refused]:
+    async def put(self, payload: bytes, count: int) -> Sequence[Refused]:
         if any(event.message_id == "poison" for event in PutEventsRequest.FromString(payload).events):
             raise InvalidArgumentError("cannot take this call")
-        return await super().put(payload)
+        return await super().put(payload, count)
 
 
 async def test_an_event_that_fails_the_whole_call_is_found_and_set_aside(harness: Harness) -> None:
@@ -216,9 +218,9 @@ async def test_a_frame_larger_than_a_call_is_divided(harness: Harness) -> None:
     sizes: list[int] = []
 
     class MeasuringSink(MemorySink):
-        async def put(self, payload: bytes) -> Sequence[Refused]:
+        async def put(self, payload: bytes, count: int) -> Sequence[Refused]:
             sizes.append(len(payload))
-            return await super().put(payload)
+            return await super().put(payload, count)
 
     sink = MeasuringSink()
     harness.append(*(f"{number:050}" for number in range(40)))
@@ -244,6 +246,25 @@ async def test_bad_events_wait_for_disk_space(harness: Harness) -> None:
     bad_events = FullOnce(harness.directory / "bad.jsonl", now=lambda: 5.0)
     await harness.ship_all(harness.shipper(bad_events=bad_events))
     assert harness.bad() == [("bad", "no")]
+
+
+def test_half_a_line_of_a_full_disk_is_taken_back(tmp_path: Path) -> None:
+    """What is written next is a line of its own; seen with a limit on the size of files, which ends a write midway."""
+    bad_events = BadEventFile(tmp_path / "bad.jsonl", now=lambda: 5.0)
+    bad_events.add([(b"first", "no")])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (tmp_path / "bad.jsonl").stat().st_size
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            bad_events.add([(b"second", "no")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    bad_events.add([(b"second", "no")])
+    lines = (tmp_path / "bad.jsonl").read_bytes().splitlines()
+    assert [base64.b64decode(orjson.loads(line)["event"]) for line in lines] == [b"first", b"second"]
 
 
 def test_a_cursor_that_cannot_be_saved_does_not_stop_shipping(tmp_path: Path) -> None:
