@@ -26,7 +26,15 @@ from stomp.protocol import Protocol12
 from stomp.transport import Transport
 from stomp.utils import Frame
 
-from broker_bridge.broker import BrokerAddress, ConnectFailedError, ConnectionLostError, Handler, Login, RefusedError
+from broker_bridge.broker import (
+    BrokerAddress,
+    ConnectFailedError,
+    ConnectionLostError,
+    Handler,
+    Login,
+    RefusedError,
+    UnconfirmedError,
+)
 from broker_bridge.frame_reader import FrameReader
 from broker_bridge.frame_writer import FrameWriter, WriterFullError
 from broker_bridge.frames import encode_frame
@@ -239,7 +247,7 @@ class ActiveMqConnection:
                 await answer
         except TimeoutError:
             self.abort(f"{self.address} did not confirm a frame within {self._answer_seconds:g} s")
-            raise ConnectionLostError(self.ended.result()) from None
+            raise UnconfirmedError(self.ended.result()) from None
         finally:
             self._answers.pop(receipt, None)
 

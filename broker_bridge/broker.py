@@ -3,7 +3,9 @@
 BrokerError
 ├── ConnectFailedError    no connection: nobody there, no answer in time, the login refused
 ├── ConnectionLostError   the connection ended; what was not confirmed may or may not have happened
+│   └── UnconfirmedError  we ended it, because the broker did not confirm a frame in time
 └── RefusedError          the broker answered a frame with ERROR; the connection may still live
+    └── OversizedError    the broker ends every connection on which it is sent the frame
 """
 
 import asyncio
@@ -24,8 +26,16 @@ class ConnectionLostError(BrokerError):
     """The connection ended."""
 
 
+class UnconfirmedError(ConnectionLostError):
+    """The broker did not confirm a frame in time."""
+
+
 class RefusedError(BrokerError):
     """The broker refused a frame."""
+
+
+class OversizedError(RefusedError):
+    """The broker does not take a frame of this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class Connection(Protocol):
 
         Raises:
             RefusedError: the broker answered with ERROR.
+            UnconfirmedError: it gave no answer in time.
             ConnectionLostError: the connection ended before the answer came.
         """
         ...

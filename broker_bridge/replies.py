@@ -6,7 +6,8 @@ from typing import Protocol
 
 import structlog
 
-from broker_bridge.broker import BrokerError, RefusedError
+from broker_bridge.broker import BrokerError, OversizedError, RefusedError
+from broker_bridge.frames import MAX_HEADER_BYTES, MAX_HEADERS, header_bytes
 from broker_bridge.message import Message, to_stomp
 from broker_bridge.sender import Sender, Sending
 from broker_bridge.stats import RouteStats
@@ -52,8 +53,14 @@ class BrokerAnswers:
         while True:
             attempt += 1
             try:
-                server = await self._sender.server()
-                await self._sender.send([reply_frame(message, reply, server)])
+                frame = reply_frame(message, reply, await self._sender.server())
+                if fault := _fault(frame):
+                    raise OversizedError(fault)  # noqa: TRY301 - what the broker would say by ending the connection
+                await self._sender.send([frame])
+            except OversizedError as error:
+                stats.unsent_replies += 1
+                self._log.warning("no reply", message_id=message.id, reply_to=message.reply_to, reason=str(error))
+                return
             except RefusedError as error:
                 self._too_late(message, str(error), stats)
                 return
@@ -79,6 +86,15 @@ def reply_frame(message: Message, reply: Reply, server: str) -> Sending:
         return Sending(headers=headers | {"content-length": str(len(reply.body))}, body=reply.body)
     more, body = encode_text(reply.body, server)
     return Sending(headers=headers | more, body=body)
+
+
+def _fault(frame: Sending) -> str:
+    """Why the broker would end the connection instead of taking the headers; empty when it would not."""
+    if len(frame.headers) >= MAX_HEADERS:
+        return f"it has {len(frame.headers)} headers; the broker takes {MAX_HEADERS}"
+    names = (name for name, value in frame.headers.items() if header_bytes(name, value) > MAX_HEADER_BYTES)
+    long = next(names, "")
+    return f"its property {long[:80]} is longer than the {MAX_HEADER_BYTES} bytes the broker takes" if long else ""
 
 
 def _addressed(message: Message) -> Mapping[str, str]:

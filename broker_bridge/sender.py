@@ -9,8 +9,17 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from broker_bridge.broker import BrokerAddress, Connect, ConnectFailedError, Connection, ConnectionLostError
+from broker_bridge.broker import (
+    BrokerAddress,
+    Connect,
+    ConnectFailedError,
+    Connection,
+    ConnectionLostError,
+    OversizedError,
+    UnconfirmedError,
+)
 from broker_bridge.frames import encode_frame
+from broker_bridge.oversized import LARGE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +38,7 @@ class Sender:
         self._addresses = addresses
         self._connection: Connection | None = None
         self._opening = asyncio.Lock()
+        self._alone = asyncio.Lock()
         self._numbers = itertools.count(1)
 
     async def send(self, sendings: Sequence[Sending]) -> None:
@@ -37,9 +47,34 @@ class Sender:
         Raises:
             ConnectFailedError: no broker can be reached.
             ConnectionLostError: the connection ended: all were sent, or none.
+            OversizedError: the broker ends the connection when it is sent them.
             RefusedError: the broker refused one of them; none was sent.
         """
         connection = await self._opened()
+        try:
+            await self._send(connection, sendings)
+        except UnconfirmedError:
+            raise
+        except ConnectionLostError:
+            if sum(len(sending.body) for sending in sendings) < LARGE_BYTES:
+                raise
+            await self._send_alone(sendings)
+
+    async def _send_alone(self, sendings: Sequence[Sending]) -> None:
+        """On a connection of their own: when the broker ends this one too, it is because of them."""
+        async with self._alone:
+            connection = await self._open()
+            try:
+                await self._send(connection, sendings)
+            except UnconfirmedError:
+                raise
+            except ConnectionLostError as error:
+                size = sum(len(sending.body) for sending in sendings)
+                raise OversizedError(f"the broker ends the connection when it is sent {size} bytes: {error}") from None
+            finally:
+                await connection.close()
+
+    async def _send(self, connection: Connection, sendings: Sequence[Sending]) -> None:
         name = f"send-{next(self._numbers)}"
         if len(sendings) == 1:
             await connection.request(_frame(sendings[0], {"receipt": name}), name)
@@ -54,7 +89,8 @@ class Sender:
                     group.create_task(connection.request(frame, receipt))
         except BaseExceptionGroup as errors:
             _abort(connection, name)
-            raise errors.exceptions[0] from None
+            late = (error for error in errors.exceptions if isinstance(error, UnconfirmedError))
+            raise next(late, errors.exceptions[0]) from None
         except asyncio.CancelledError:
             _abort(connection, name)
             raise
@@ -79,22 +115,27 @@ class Sender:
         failures: list[str] = []
         for address in self._addresses:
             try:
-                return await self._connect(address, self)
+                listener = _Listener()
+                listener.connection = await self._connect(address, listener)
             except ConnectFailedError as error:
                 failures.append(str(error))
+            else:
+                return listener.connection
         raise ConnectFailedError("; ".join(failures))
 
-    # What the connection tells.
 
-    def on_messages(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
-        """Nothing is subscribed here."""
+class _Listener:
+    """Hears what a connection tells: nothing is subscribed there, and every receipt is awaited."""
 
-    def on_receipt(self, receipt: str) -> None:
-        """Every receipt is awaited; none comes here."""
+    connection: Connection | None = None
+
+    def on_messages(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None: ...
+
+    def on_receipt(self, receipt: str) -> None: ...
 
     def on_error(self, receipt: str, reason: str) -> None:  # noqa: ARG002
-        if self._connection is not None:
-            self._connection.abort(reason)
+        if self.connection is not None:
+            self.connection.abort(reason)
 
 
 def _abort(connection: Connection, transaction: str) -> None:

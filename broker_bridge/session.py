@@ -24,6 +24,7 @@ from broker_bridge.broker import (
 from broker_bridge.dead_letters import REASON, DeadLetter, copy_headers, obstacle_to_copy, reasons_queue, story
 from broker_bridge.frames import acks, encode_frame, subscribe
 from broker_bridge.message import to_stomp
+from broker_bridge.oversized import Oversized
 from broker_bridge.postponement import postponed_headers
 from broker_bridge.retry_policy import RetryStrategy
 from broker_bridge.routes import Route
@@ -112,6 +113,7 @@ class Session:
         self._transacted = 0
         self._renewing = self._closed = False
         self._transforming = Transforming(wanted=route.transform_maps, now=time.monotonic)
+        self._oversized = Oversized()
         self._numbers = itertools.count(1)
         self._log = structlog.get_logger("session").bind(route=route.name)
 
@@ -247,13 +249,13 @@ class Session:
         if self._route.retry.strategy is RetryStrategy.BROKER:
             await self._nack(connection, entry)
             return
-        if obstacle := obstacle_to_copy(entry.message):
+        if obstacle := self._obstacle(entry):
             raise RefusedError(f"a copy would not be faithful: {obstacle}")
         await self._move(connection, entry, postponed_headers(entry, seconds=seconds, due=due))
 
     async def dead_letter(self, entry: Entry, letter: DeadLetter) -> None:
         connection = self._current(entry)
-        obstacle = obstacle_to_copy(entry.message)
+        obstacle = self._obstacle(entry)
         if not obstacle:
             try:
                 queue = self._route.dead_letter_queue(entry.message)
@@ -265,6 +267,12 @@ class Session:
             self._log.warning("the broker moves the dead letter itself", message_id=entry.message.id, reason=obstacle)
             await self._leave_to_broker(connection, entry, letter)
 
+    def _obstacle(self, entry: Entry) -> str:
+        """Why the message must not be copied; empty when it may be."""
+        if entry.key in self._oversized:
+            return f"the broker ends the connection when it is sent its {len(entry.message.body)} bytes"
+        return obstacle_to_copy(entry.message)
+
     def _current(self, entry: Entry) -> Connection:
         if self._connection is None or entry.epoch != self._epoch:
             raise ConnectionLostError("the connection this message came by is gone: the broker will send it again")
@@ -272,7 +280,9 @@ class Session:
 
     async def _move(self, connection: Connection, entry: Entry, headers: Mapping[str, str]) -> None:
         name = f"move-{self._epoch}-{next(self._numbers)}"
-        await transfer(connection, name, headers=headers, body=entry.message.body, ack_id=entry.ack_id)
+        body = entry.message.body
+        async with self._oversized.copying(entry.key, len(body), connection.ended):
+            await transfer(connection, name, headers=headers, body=body, ack_id=entry.ack_id)
         self._transacted += 1
         if self._transacted >= _TRANSACTED_ACKS:
             self._renew(f"the broker remembers {_TRANSACTED_ACKS} transacted ACKs")
