@@ -1,6 +1,10 @@
 """What the error answers of AWS APIs mean for a message, told alike for all of them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from broker_bridge.targets import ErrorClass, Outcome, Rejected, Retry
 
@@ -22,8 +26,23 @@ THROTTLES = frozenset(
         "TooManyRequestsException",
     }
 )
+NOT_THE_SERVICE = (ResponseParserError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What boto3 raises, and the reading of an answer, when something else answers in a service's place."""
 _SERVER_ERROR = 500
 _SHOWN_CHARACTERS = 500
+
+
+def cannot_be_read(service: str, error: Exception) -> Outcome:
+    """What it means for a message that not the service has answered: a proxy's page, a wrong endpoint."""
+    reason = f"what answers in place of {service} is not {service}: {type(error).__name__}: {error}"
+    return Retry(reason=reason[:_SHOWN_CHARACTERS], error_class=ErrorClass.UNAVAILABLE)
+
+
+def refuse_page(response: Mapping[str, Any]) -> None:
+    """Raises ValueError when an answer of any form would do, and this one is a page for people."""
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if headers.get("content-type", "").startswith("text/html"):
+        raise ValueError("an HTML page")
 
 
 def said(service: str, code: str, message: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from broker_bridge.aws_answers import call_failed
+from broker_bridge.aws_answers import NOT_THE_SERVICE, call_failed, cannot_be_read
 from broker_bridge.parcel import Parcel
 from broker_bridge.targets import ErrorClass, Origin, Outcome, Rejected, Retry
 from services.runtime.aws import BlockingCalls
@@ -110,16 +110,17 @@ class AwsBatchDelivery(ABC):
 
     async def _send(self, items: Sequence[Item]) -> dict[int, Outcome]:
         entries = [item.entry for item in items]
+        positions = [item.position for item in items]
         try:
             response = await self._calls.run(lambda: self._call(self._client(), entries))
+            answered = self._outcomes(items, response)
         except (ClientError, BotoCoreError) as error:
             failure = call_failed(self._service, error, shared=len(items) > 1, poison=self._poison)
-            return dict.fromkeys((item.position for item in items), failure)
-        reason = f"{self._service} gave no result for the message"
-        outcomes: dict[int, Outcome] = dict.fromkeys(
-            (item.position for item in items), Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE)
-        )
-        return outcomes | self._outcomes(items, response)
+            return dict.fromkeys(positions, failure)
+        except NOT_THE_SERVICE as error:
+            return dict.fromkeys(positions, cannot_be_read(self._service, error))
+        missing = Retry(reason=f"{self._service} gave no result for the message", error_class=ErrorClass.UNAVAILABLE)
+        return {position: answered.get(position, missing) for position in positions}
 
     def _requests(self, items: Sequence[Item]) -> Iterator[list[Item]]:
         """The items in order, in requests that the service takes."""

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import structlog
+
 from broker_bridge.filtering import Destination
 from broker_bridge.parcel import Parcel
 from broker_bridge.retry_policy import EXCUSED
@@ -35,6 +37,7 @@ class FanOut:
     def __init__(self, route: str, targets: Targets) -> None:
         self._route = route
         self._targets = targets
+        self._log = structlog.get_logger("fan_out").bind(route=route)
 
     async def deliver(self, attempts: Sequence[Attempt]) -> None:
         """One delivery per destination, all at the same time."""
@@ -55,7 +58,12 @@ class FanOut:
         if destination.target is None:
             return [Retry(reason=destination.fault, error_class=ErrorClass.REFUSED)] * len(parcels)
         origin = Origin(route=self._route, subscription=destination.subscription)
-        return await self._targets.get(destination.target).deliver(parcels, origin)
+        try:
+            return await self._targets.get(destination.target).deliver(parcels, origin)
+        except Exception as error:  # noqa: BLE001 - it must not make void what the other targets have taken
+            self._log.exception("a delivery failed unexpectedly", target=str(destination.target))
+            reason = f"the delivery failed unexpectedly: {type(error).__name__}: {error}"
+            return [Retry(reason=reason, error_class=ErrorClass.REFUSED)] * len(parcels)
 
 
 def _note(attempt: Attempt, destination: str, outcome: Outcome, *, shared: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from broker_bridge.amazon_mq_event import amazon_mq_event, simple_event, to_json
-from broker_bridge.aws_answers import call_failed
+from broker_bridge.aws_answers import NOT_THE_SERVICE, call_failed, cannot_be_read, refuse_page
 from broker_bridge.function_answer import all_failed, error_text, read_answer
 from broker_bridge.parcel import Parcel
 from broker_bridge.target_specs import LambdaTarget
@@ -81,6 +81,8 @@ class LambdaDelivery:
             )
         except (ClientError, BotoCoreError) as error:
             return [call_failed("Lambda", error, shared=shared, poison=_POISON)] * len(parcels)
+        except NOT_THE_SERVICE as error:
+            return [cannot_be_read("Lambda", error)] * len(parcels)
         if self._spec.asynchronous:
             return [ACCEPTED] * len(parcels)
         if response["function_error"]:
@@ -94,6 +96,7 @@ class LambdaDelivery:
 def _invoked(client: Callable[[], Any], **arguments: object) -> Mapping[str, Any]:
     """Invokes and reads the answer, which boto3 streams, in the same thread."""
     response = client().invoke(**arguments)
+    refuse_page(response)  # a function may answer anything: a proxy's page would pass for its success
     return {"function_error": response.get("FunctionError"), "payload": response["Payload"].read()}
 
 

@@ -120,6 +120,17 @@ class Endpoint(HttpPlace):
         return Response()
 
 
+class OtherPlace(HttpPlace):
+    """What answers in place of a service: always the same."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self._response = response
+
+    def answer(self, request: Request) -> Response:  # noqa: ARG002
+        return self._response
+
+
 class FaultyAws(HttpPlace):
     """A proxy: throttles everything while `throttles`; while `fails`, fails messages with the text `FAILING` once."""
 

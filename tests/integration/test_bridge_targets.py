@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 from penstock.delivery.v1 import delivery_service_pb2
 
+from broker_bridge.kinesis_target import KinesisDelivery
+from broker_bridge.sns_target import SnsDelivery
 from broker_bridge.sqs_target import SqsDelivery
-from broker_bridge.target_specs import SqsTarget
-from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Rejected, Reply, Retry
+from broker_bridge.target_specs import KinesisTarget, SnsTarget, SqsTarget
+from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Rejected, Reply, Retry, Target
 from deploy.local.lambda_endpoint.endpoint import LambdaEndpoint
 from services.runtime.aws import BlockingCalls
 from services.runtime.errors import InternalError, InvalidArgumentError, ResourceExhaustedError
-from tests.contracts.delivery_target import ORIGIN
+from tests.contracts.delivery_target import ORIGIN, assert_all_wait
 from tests.integration.bridge_harness import RecordingService, accepted, eventually, rejected, retry
+from tests.integration.http_place import OtherPlace, Response
 from tests.integration.target_places import ARN, client, grpc_delivery, invocations, lambda_delivery, sqs_messages
 from tests.unit.broker_bridge.builders import number, parcel, string
 
@@ -236,3 +239,48 @@ async def test_a_queue_that_does_not_exist_is_a_refusal(emulator: str, sqs_queue
     assert isinstance(outcome, Retry)
     assert outcome.error_class is ErrorClass.REFUSED
     assert "NonExistentQueue" in outcome.reason
+
+
+PAGE = ("Content-Type", "text/html; charset=utf-8")
+JSON = ("Content-Type", "application/x-amz-json-1.0")
+OTHERS = {
+    "page": Response(headers=(PAGE,), body=b"<!DOCTYPE html><p>Log in to the network"),
+    "bad gateway": Response(status=502, headers=(PAGE,), body=b"<!DOCTYPE html><p>bad gateway"),
+    "list": Response(headers=(JSON,), body=b"[]"),
+    "other results": Response(headers=(JSON,), body=b'{"Successful": [{"Id": "x"}], "Records": [7]}'),
+    "other types": Response(headers=(JSON,), body=b'{"Successful": 7, "Failed": {"a": 1}, "Records": {"a": 1}}'),
+    "binary": Response(headers=(JSON,), body=bytes(range(256))),
+    "nothing": Response(headers=(("Content-Type", "text/xml"),)),
+}
+
+
+def aws_targets(address: str, calls: BlockingCalls) -> dict[str, Target]:
+    """Every target of AWS, at an address."""
+    topic = SnsTarget(topic_arn="arn:aws:sns:us-east-1:123456789012:orders")
+    sqs, sns, kinesis = (client(service, address) for service in ("sqs", "sns", "kinesis"))
+    return {
+        "SQS": SqsDelivery(SqsTarget(queue_url=f"http://{address}/1/q"), client=sqs, calls=calls),
+        "SNS": SnsDelivery(topic, client=sns, calls=calls),
+        "Kinesis": KinesisDelivery(KinesisTarget(stream="orders"), client=kinesis, calls=calls),
+        "Lambda": lambda_delivery(address, calls),
+    }
+
+
+@pytest.mark.usefixtures("aws_login")
+@pytest.mark.parametrize("other", OTHERS)
+async def test_what_answers_in_place_of_a_service_of_aws_takes_no_message(calls: BlockingCalls, other: str) -> None:
+    """It counts as away: a proxy's page, a wrong endpoint. Any other answer in place of Lambda may be a function's."""
+    with OtherPlace(OTHERS[other]) as place:
+        targets = aws_targets(place.address, calls)
+        if other not in ("page", "bad gateway"):
+            del targets["Lambda"]
+        for service, target in targets.items():
+            outcomes = await target.deliver([parcel(1), parcel(2)], ORIGIN)
+            assert_all_wait(outcomes, ErrorClass.UNAVAILABLE)
+            assert all(isinstance(outcome, Retry) and service in outcome.reason for outcome in outcomes)
+
+
+async def test_what_answers_in_place_of_a_service_takes_no_message() -> None:
+    """Whatever it is that listens there."""
+    with OtherPlace(OTHERS["page"]) as place:
+        assert_all_wait(await grpc_delivery(place.address).deliver([parcel(1)], ORIGIN), ErrorClass.UNAVAILABLE)

@@ -292,6 +292,19 @@ async def test_what_a_target_answers_goes_to_the_sender_before_the_message_is_do
         assert rig.pump.stats.replies == 2
 
 
+async def test_a_target_that_fails_unexpectedly_makes_no_other_one_take_a_message_twice() -> None:
+    """It is asked again, and the message given up when it goes on so; the others have it once."""
+
+    def broken(_item: Parcel) -> Outcome:
+        raise ZeroDivisionError("a fault of ours")
+
+    async with running(route(targets=(TARGET, OTHER)), decide_other=broken) as rig:
+        rig.receive(1, 2)
+        await rig.settled(2)
+        assert [item.message.id for item in rig.targets[TARGET].delivered] == ["ID:test-1", "ID:test-2"]
+        assert ["a fault of ours" in letter.reason for _, letter in rig.broker.dead] == [True, True]
+
+
 async def test_answers_that_are_no_replies_are_counted_and_their_messages_settled() -> None:
     """Each of them."""
     async with running(route(), decide=lambda _item: Accepted(unread=("is no text", "is not asked for"))) as rig:
