@@ -5,6 +5,7 @@ import sys
 from penstock.client import IDEMPOTENT_METHODS, open_channel
 
 from services.filtering.config_store import ConfigSubscriptionStore
+from services.filtering.languages import Languages
 from services.filtering.servicer import SERVICE, FilteringServicer
 from services.filtering.settings import FilteringSettings
 from services.runtime.health import HealthBoard
@@ -22,7 +23,11 @@ async def main(settings: FilteringSettings) -> None:
     )
     async with config as channel:
         store = ConfigSubscriptionStore(channel, snapshot=settings.snapshot, health=health, service_name=SERVICE)
-        servicer = FilteringServicer(store, max_subscriptions_per_topic=settings.max_subscriptions_per_topic)
+        servicer = FilteringServicer(
+            store,
+            max_subscriptions_per_topic=settings.max_subscriptions_per_topic,
+            languages=Languages(settings.dialects()),
+        )
         await serve(settings=settings, register=servicer.register, health=health, tasks=[store.run])
 
 

@@ -1,7 +1,13 @@
 """The three policy languages: what each looks at, where their rules differ, and their limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+
+MAX_POLICY_BYTES = 256 * 1024
+MAX_BRANCHES = 1000
+"""Ways to satisfy a policy by choosing alternatives of its `$or`s, in every dialect; the index files each of them."""
+MAX_FILED_CONDITIONS = 100_000
+"""Conditions of all these ways together, counted again in each, where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +29,14 @@ class Dialect:
     """Largest absolute value of a number in a policy."""
     max_decimals: int | None = None
     """Digits after the point of a number in a policy."""
+    max_policy_bytes: int | None = MAX_POLICY_BYTES
+    """Length of a policy in UTF-8."""
 
+    @property
+    def unlimited(self) -> "Dialect":
+        """The same without the limits that a service may set otherwise; what the rules say of numbers stays."""
+        return replace(self, max_keys=None, max_combinations=None, max_policy_bytes=None)
 
-MAX_POLICY_BYTES = 256 * 1024
-MAX_BRANCHES = 1000
-"""Ways to satisfy a policy by choosing alternatives of its `$or`s, in every dialect; the index files each of them."""
 
 SNS_ATTRIBUTES = Dialect(
     name="sns-attributes",

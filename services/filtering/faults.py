@@ -20,11 +20,15 @@ class Fault:
 
 
 class PolicyError(ValueError):
-    """The policy is not valid in its dialect; `faults` are in the order of the text, at least one."""
+    """The policy is not valid in its dialect; `faults` are in the order of the text, at least one.
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
+    `complexity` is what could be counted of its value combinations, 0 where the text is no JSON object.
+    """
+
+    def __init__(self, faults: tuple[Fault, ...], complexity: int) -> None:
         super().__init__("\n".join(map(str, faults)))
         self.faults = faults
+        self.complexity = complexity
 
 
 class RefusedError(ValueError):

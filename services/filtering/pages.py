@@ -12,7 +12,8 @@ def read_page(
 ) -> tuple[Sequence[Subscription], str]:
     """A page of subscriptions, which come by topic and name, and the token of the next one, empty after the last.
 
-    `topic` is the topic of the query, empty for all; a token is good for that query only. `page_size` 0 means 100.
+    `topic` is the topic of the query, empty for all; a token is good for that query only. `page_size` 0 means 100; a
+    page ends earlier where its policies are long, so that any client takes the message.
 
     Raises:
         InvalidArgumentError: the size is out of range, or the token is not one of ours for this query.
@@ -20,9 +21,10 @@ def read_page(
     size, query = paging.page_size(page_size), f"subscriptions {topic}"
     after = paging.position_in(token, query, _topic_and_name) or ("", "")
     rest = dropwhile(lambda entry: (entry.topic, entry.name) <= after, every)
-    page = list(islice(rest, size + 1))
-    last = page[size - 1] if len(page) > size else None
-    return page[:size], paging.page_token(query, f"{last.topic}\0{last.name}") if last else ""
+    found = list(islice(rest, size + 1))
+    page = paging.fitting(found[:size], lambda entry: entry.document.ByteSize())
+    last = page[-1] if len(page) < len(found) else None
+    return page, paging.page_token(query, f"{last.topic}\0{last.name}") if last else ""
 
 
 def _topic_and_name(position: str) -> tuple[str, str]:

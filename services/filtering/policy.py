@@ -10,7 +10,7 @@ from itertools import product
 from math import prod
 
 from services.filtering.conditions import Absent, Condition
-from services.filtering.dialect import MAX_BRANCHES, MAX_POLICY_BYTES, Dialect
+from services.filtering.dialect import MAX_BRANCHES, MAX_FILED_CONDITIONS, Dialect
 from services.filtering.document import Array, DocumentError, Member, Node, Object, parse_document
 from services.filtering.faults import Findings, PolicyError, RefusedError, member_path
 from services.filtering.message import Elements, Facets, share_an_element
@@ -18,8 +18,11 @@ from services.filtering.operators import RESERVED_NAMES, read_condition
 from services.filtering.values import Value
 
 OR = "$or"
+MAX_COMPLEXITY = 2**63 - 1
 _ALTERNATIVES = 2
-_NO_NESTING = "Filter policy scope MessageAttributes does not support nested filter policy"
+MAX_ALTERNATIVES = 2 * MAX_BRANCHES
+"""Alternatives that are read: with more, counted where they nest too, there are more than `MAX_BRANCHES` branches."""
+NO_NESTING = "Filter policy scope MessageAttributes does not support nested filter policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,17 @@ class Policy:
         """The number of branches."""
         return prod(sum(alternative.branch_count for alternative in choice) for choice in self.choices)
 
+    @property
+    def filed_conditions(self) -> int:
+        """The conditions of all branches, each as often as branches have it."""
+        branches = self.branch_count
+        filed = branches * sum(len(rule.conditions) for rule in self.rules)
+        for choice in self.choices:
+            # Each alternative stands in as many branches as the other choices have ways.
+            others = branches // sum(alternative.branch_count for alternative in choice)
+            filed += others * sum(alternative.filed_conditions for alternative in choice)
+        return filed
+
     def all_rules(self) -> Iterator[Rule]:
         """The rules of every alternative."""
         yield from self.rules
@@ -71,9 +85,13 @@ class Policy:
 
     @property
     def complexity(self) -> int:
-        """Value combinations as Amazon SNS counts them: arrays multiply, each times its depth; alternatives add up."""
-        own = prod(len(rule.conditions) * rule.depth for rule in self.rules)
-        return own * prod(sum(alternative.complexity for alternative in choice) for choice in self.choices)
+        """Value combinations as Amazon SNS counts them: arrays multiply, each times its depth; alternatives add up.
+
+        `MAX_COMPLEXITY` stands for that many and more.
+        """
+        own = prod(len(rule.texts) * rule.depth for rule in self.rules)
+        choices = prod(sum(alternative.complexity for alternative in choice) for choice in self.choices)
+        return min(own * choices, MAX_COMPLEXITY)
 
     def accepts(self, facets: Facets) -> bool:
         """Whether a message satisfies the policy."""
@@ -105,8 +123,8 @@ def parse_policy(text: str, dialect: Dialect) -> Policy:
     """
     findings = Findings(text)
     policy = _PolicyReader(text, dialect, findings).read() if text.strip() else Policy()
-    if findings:
-        raise PolicyError(findings.in_order())
+    if policy is None or findings:
+        raise PolicyError(findings.in_order(), policy.complexity if policy else 0)
     return policy
 
 
@@ -115,19 +133,22 @@ class _PolicyReader:
         self._text = text
         self._dialect = dialect
         self._findings = findings
+        self._alternatives = 0
 
-    def read(self) -> Policy:
-        if len(self._text.encode(errors="surrogatepass")) > MAX_POLICY_BYTES:
-            self._refuse(f"Filter policy can not be larger than {MAX_POLICY_BYTES} bytes", "$", 0)
-            return Policy()
+    def read(self) -> Policy | None:
+        """The policy as far as it could be read; None of a text that is no JSON object."""
+        limit = self._dialect.max_policy_bytes
+        if limit is not None and len(self._text.encode(errors="surrogatepass")) > limit:
+            self._refuse(f"Filter policy can not be larger than {limit} bytes", "$", 0)
+            return None
         try:
             document = parse_document(self._text)
         except DocumentError as error:
             self._refuse(f"failed to parse JSON. {error}", "$", error.offset)
-            return Policy()
+            return None
         if not isinstance(document, Object):
             self._refuse("Filter is not an object", "$", document.start)
-            return Policy()
+            return None
         policy = self._object(document, (), "$", set())
         self._check_limits(policy, document)
         return policy
@@ -142,8 +163,15 @@ class _PolicyReader:
             self._refuse(f"Filter policy can not have more than {limit} keys", "$", document.start)
         combinations = self._dialect.max_combinations
         too_many = combinations is not None and policy.complexity > combinations
-        if too_many or policy.branch_count > MAX_BRANCHES:
+        if too_many or self._explodes(policy):
             self._refuse("Filter policy is too complex", "$", document.start)
+
+    def _explodes(self, policy: Policy) -> bool:
+        """Whether its alternatives would fill the index; told without expanding them."""
+        branches = policy.branch_count
+        if self._alternatives > MAX_ALTERNATIVES or branches > MAX_BRANCHES:
+            return True
+        return branches > 1 and policy.filed_conditions > MAX_FILED_CONDITIONS
 
     def _object(self, node: Object, names: tuple[str, ...], path: str, seen: set[str]) -> Policy:
         """Reads one level; `seen` are the keys that hold beside it, and takes up those of this level."""
@@ -172,6 +200,9 @@ class _PolicyReader:
         keys: set[str] = set()
         for position, item in enumerate(array.items):
             assert isinstance(item, Object)
+            self._alternatives += 1
+            if self._alternatives > MAX_ALTERNATIVES:
+                break
             here = f"{path}[{position}]"
             if not item.members:
                 self._refuse("Empty objects are not allowed", here, item.start)
@@ -215,7 +246,7 @@ class _PolicyReader:
 
     def _nested(self, node: Object, names: tuple[str, ...], path: str, seen: set[str]) -> Policy:
         if not self._dialect.looks_at_body:
-            self._refuse(_NO_NESTING, path, node.start)
+            self._refuse(NO_NESTING, path, node.start)
         elif not node.members:
             self._refuse("Empty objects are not allowed", path, node.start)
         else:

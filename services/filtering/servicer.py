@@ -23,12 +23,13 @@ from services.filtering.codec import (
 )
 from services.filtering.explain import explain
 from services.filtering.faults import PolicyError
+from services.filtering.languages import AWS, Languages
 from services.filtering.lint import warnings
 from services.filtering.message import MessageError
 from services.filtering.pages import read_page
 from services.filtering.policy import parse_policy
 from services.filtering.store import SubscriptionStore, not_found
-from services.filtering.subscription import Subscription, policy_violations, read_dialect, read_subscription
+from services.filtering.subscription import Subscription, policy_violations, read_subscription, refusal
 from services.filtering.topics import Topic
 from services.runtime.errors import (
     InvalidArgumentError,
@@ -50,8 +51,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class FilteringServicer(filtering_service_pb2_grpc.FilteringServiceServicer):
     """Decodes, asks the store's topics, encodes."""
 
-    def __init__(self, store: SubscriptionStore, *, max_subscriptions_per_topic: int) -> None:
+    def __init__(
+        self, store: SubscriptionStore, *, max_subscriptions_per_topic: int, languages: Languages = AWS
+    ) -> None:
         self._store = store
+        self._languages = languages
         self._limit = max_subscriptions_per_topic
         self._matched = counter(
             "penstock_filtering_messages", "Messages looked at: matched, unmatched or failed.", ("topic", "outcome")
@@ -66,7 +70,7 @@ class FilteringServicer(filtering_service_pb2_grpc.FilteringServiceServicer):
         self, request: pb.PutSubscriptionRequest, _context: Context
     ) -> pb.PutSubscriptionResponse:
         self._check_ready()
-        subscription = read_subscription(request.subscription)
+        subscription = read_subscription(request.subscription, self._languages)
         self._check_room(subscription)
         expected = request.expected_version if request.HasField("expected_version") else None
         stored = await self._store.put(subscription, expected)
@@ -127,11 +131,11 @@ class FilteringServicer(filtering_service_pb2_grpc.FilteringServiceServicer):
     async def ValidateFilterPolicy(
         self, request: pb.ValidateFilterPolicyRequest, _context: Context
     ) -> pb.ValidateFilterPolicyResponse:
-        dialect = read_dialect(request.dialect)
+        dialect = self._languages.read(request.dialect, request.anything_but_arrays)
         try:
             policy = parse_policy(request.filter_policy, dialect)
         except PolicyError as error:
-            return pb.ValidateFilterPolicyResponse(faults=map(policy_fault, error.faults))
+            return pb.ValidateFilterPolicyResponse(faults=map(policy_fault, error.faults), complexity=error.complexity)
         doubts = warnings(request.filter_policy, policy, dialect)
         return pb.ValidateFilterPolicyResponse(complexity=policy.complexity, warnings=map(policy_fault, doubts))
 
@@ -141,12 +145,11 @@ class FilteringServicer(filtering_service_pb2_grpc.FilteringServiceServicer):
                 subscription = self._subscription(request.subscription)
                 policy, dialect = subscription.policy, subscription.dialect
             case "inline":
-                dialect = read_dialect(request.inline.dialect)
+                dialect = self._languages.read(request.inline.dialect, request.inline.anything_but_arrays)
                 try:
                     policy = parse_policy(request.inline.filter_policy, dialect)
                 except PolicyError as error:
-                    text = f"Invalid parameter: FilterPolicy: {error.faults[0]}"
-                    reason = "ERROR_REASON_INVALID_FILTER_POLICY"
+                    text, reason = refusal(str(error.faults[0])), "ERROR_REASON_INVALID_FILTER_POLICY"
                     raise InvalidArgumentError(text, violations=policy_violations(error), reason=reason) from error
             case _:
                 raise invalid_field("policy", "must be set: a stored subscription or an inline policy")

@@ -11,18 +11,13 @@ from google.protobuf import json_format
 from penstock.delivery.v1 import target_pb2
 from penstock.filtering.v1 import subscription_pb2
 
-from services.filtering.dialect import EVENTBRIDGE, SNS_ATTRIBUTES, SNS_BODY, Dialect
+from services.filtering.dialect import Dialect
 from services.filtering.faults import PolicyError
-from services.filtering.policy import Policy, parse_policy
+from services.filtering.languages import AWS, STORED, Languages
+from services.filtering.policy import NO_NESTING, Policy, parse_policy
 from services.runtime.errors import FieldViolation, InvalidArgumentError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
-_DIALECTS = {
-    subscription_pb2.FILTER_DIALECT_UNSPECIFIED: SNS_ATTRIBUTES,
-    subscription_pb2.FILTER_DIALECT_SNS_ATTRIBUTES: SNS_ATTRIBUTES,
-    subscription_pb2.FILTER_DIALECT_SNS_BODY: SNS_BODY,
-    subscription_pb2.FILTER_DIALECT_EVENTBRIDGE: EVENTBRIDGE,
-}
 _REQUIRED = {
     "grpc": "address",
     "lambda_function": "function_name",
@@ -37,7 +32,10 @@ _REQUIRED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """A valid subscription. `document` is the message it was read from; its version is 0 until it is stored."""
+    """A valid subscription. `document` is the message it was read from; its version is 0 until it is stored.
+
+    `dialect` has no limits any more: they were for the one who put it.
+    """
 
     document: subscription_pb2.Subscription
     dialect: Dialect
@@ -63,31 +61,17 @@ class Subscription:
         return Subscription(document=document, dialect=self.dialect, policy=self.policy)
 
 
-def read_dialect(number: subscription_pb2.FilterDialect) -> Dialect:
-    """The dialect of an enum value; unspecified means `sns-attributes`.
-
-    Raises:
-        InvalidArgumentError: the value names none.
-    """
-    dialect = _DIALECTS.get(number)
-    if dialect is None:
-        text = f"dialect {number} is not known; use a value of penstock.filtering.v1.FilterDialect"
-        raise InvalidArgumentError(text, violations=[FieldViolation(field="dialect", description=text)])
-    return dialect
-
-
-def read_subscription(document: subscription_pb2.Subscription) -> Subscription:
-    """The subscription a message states.
+def read_subscription(document: subscription_pb2.Subscription, languages: Languages = AWS) -> Subscription:
+    """The subscription a message states, its policy within the limits of the languages.
 
     Raises:
         InvalidArgumentError: with every fault; reason INVALID_FILTER_POLICY when only the policy is wrong.
     """
     violations = [*_name_faults(document), *_target_faults(document.target)]
-    dialect, policy = SNS_ATTRIBUTES, Policy()
-    policy_faults: list[FieldViolation] = []
+    policy, policy_faults = Policy(), list[FieldViolation]()
     try:
-        dialect = read_dialect(document.dialect)
-        policy = parse_policy(document.filter_policy, dialect)
+        language = languages.read(document.dialect, document.anything_but_arrays)
+        policy = parse_policy(document.filter_policy, language)
     except InvalidArgumentError as error:
         violations.extend(error.violations)
     except PolicyError as error:
@@ -96,12 +80,18 @@ def read_subscription(document: subscription_pb2.Subscription) -> Subscription:
         raise _invalid(document, violations, policy_faults)
     stored = subscription_pb2.Subscription()
     stored.CopyFrom(document)
+    dialect = STORED.read(document.dialect, document.anything_but_arrays)
     return Subscription(document=stored, dialect=dialect, policy=policy)
 
 
 def policy_violations(error: PolicyError) -> list[FieldViolation]:
     """The faults of a policy as violations of the field that carries it."""
     return [FieldViolation(field="filter_policy", description=str(fault)) for fault in error.faults]
+
+
+def refusal(fault: str) -> str:
+    """The first fault of a policy as Amazon SNS refuses it; one of its texts is not introduced by the field."""
+    return f"Invalid parameter: {'' if fault.startswith(NO_NESTING) else 'FilterPolicy: '}{fault}"
 
 
 def _invalid(
@@ -112,7 +102,7 @@ def _invalid(
         reason, what = "ERROR_REASON_INVALID_FIELD", "; ".join(violation.description for violation in every)
     else:
         reason = "ERROR_REASON_INVALID_FILTER_POLICY"
-        what = f"Invalid parameter: FilterPolicy: {policy_faults[0].description}"
+        what = refusal(policy_faults[0].description)
         what += f"\n and {len(every) - 1} more" if len(every) > 1 else ""
     text = f"subscription {document.topic}/{document.name} is not valid: {what}"
     return InvalidArgumentError(text, reason=reason, violations=every)
@@ -150,10 +140,11 @@ def read_parameter(topic: str, name: str, value: str, version: int) -> Subscript
         text = f"the subscription says {'/'.join(stated)}, but its parameter is that of {topic}/{name}"
         raise InvalidArgumentError(text, reason="ERROR_REASON_INVALID_FIELD")
     document.topic, document.name, document.version = topic, name, version
-    return read_subscription(document)
+    return read_subscription(document, STORED)
 
 
 def parameter_value(subscription: Subscription) -> str:
     """The value that `read_parameter` reads."""
     unversioned = subscription.with_version(0).document
-    return json_format.MessageToJson(unversioned, preserving_proto_field_name=True)
+    # As UTF-8: escaped, two bytes of it would become six and a long policy exceed what a parameter holds.
+    return json_format.MessageToJson(unversioned, preserving_proto_field_name=True, ensure_ascii=False)

@@ -12,7 +12,10 @@ Json = Any
 
 
 def accepts(policy: dict[str, Json], message: dict[str, Json], dialect: str) -> bool:
-    """Whether a body satisfies a valid policy without dotted names."""
+    """Whether a body satisfies a valid policy without dotted names.
+
+    Behind a `/` the dialect may name how anything-but reads arrays: `none-listed` or `one-unlisted`.
+    """
     return any(_holds(branch, message, dialect) for branch in _branches(policy))
 
 
@@ -108,7 +111,8 @@ def _one_of(conditions: list[Json], values: list[Json], dialect: str) -> bool:
 
 def _accepts(condition: Json, values: list[Json], dialect: str) -> bool:
     if isinstance(condition, dict) and "anything-but" in condition:
-        judge = any if dialect == "eventbridge" else all
+        name, _, mode = dialect.partition("/")
+        judge = any if (mode or ("one-unlisted" if name == "eventbridge" else "none-listed")) == "one-unlisted" else all
         return judge(not _forbidden(condition["anything-but"], value) for value in values)
     return any(_matches(condition, value, dialect) for value in values)
 
@@ -133,7 +137,7 @@ def _matches(condition: Json, value: Json, dialect: str) -> bool:  # noqa: PLR09
         return _same(condition, value)
     ((name, operand),) = condition.items()
     if name == "exists":
-        return bool(operand) and (dialect == "eventbridge" or value not in (None, ""))
+        return bool(operand) and (dialect.startswith("eventbridge") or value not in (None, ""))
     if name == "numeric":
         return _kind(value) == "number" and all(
             _compare(operand[place], value, operand[place + 1]) for place in range(0, len(operand), 2)

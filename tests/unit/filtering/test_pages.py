@@ -50,6 +50,22 @@ def test_token_of_another_query_is_refused(topics: Topics) -> None:
     assert caught.value.reason == "ERROR_REASON_INVALID_PAGE_TOKEN"
 
 
+def test_page_of_long_policies_ends_before_its_message_is_too_large() -> None:
+    """A hundred policies of 200 KiB are no message that a client takes; together the pages have them all."""
+    topics = Topics()
+    for number in range(100):
+        text = '{"k": ["' + "x" * 200_000 + '"]}'
+        topics.put(subscription(f"s{number:03}", policy=text))
+    found, token = [], ""
+    while True:
+        page, token = read_page(topics.all(), topic="", page_size=100, token=token)
+        assert sum(entry.document.ByteSize() for entry in page) < 4 * 1024 * 1024
+        found += page
+        if not token:
+            break
+    assert found == list(topics.all())
+
+
 def test_page_size_out_of_range_is_refused(topics: Topics) -> None:
     """The field is named."""
     with pytest.raises(InvalidArgumentError) as caught:

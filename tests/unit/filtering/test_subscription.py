@@ -1,13 +1,15 @@
 """Subscriptions: read from messages and parameters with all faults, written so that they read back."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from google.protobuf import json_format
 from penstock.delivery.v1 import target_pb2
 from penstock.filtering.v1 import subscription_pb2
 
-from services.filtering.dialect import EVENTBRIDGE, SNS_ATTRIBUTES, SNS_BODY, Dialect
+from services.filtering.dialect import DIALECTS, EVENTBRIDGE, MAX_POLICY_BYTES, SNS_ATTRIBUTES, SNS_BODY, Dialect
+from services.filtering.languages import Languages
 from services.filtering.subscription import _REQUIRED, parameter_value, read_parameter, read_subscription
 from services.runtime.errors import InvalidArgumentError
 
@@ -29,7 +31,7 @@ def document(**fields: object) -> subscription_pb2.Subscription:
 )
 def test_dialect_is_that_of_the_enum(name: str, dialect: Dialect) -> None:
     """Unspecified means attributes."""
-    assert read_subscription(document(dialect=name)).dialect is dialect
+    assert read_subscription(document(dialect=name)).dialect == dialect.unlimited
 
 
 def test_all_faults_are_reported_at_once() -> None:
@@ -55,6 +57,61 @@ def test_faulty_policy_alone_has_its_own_reason_and_the_words_of_aws() -> None:
         "subscription t/s is not valid: Invalid parameter: FilterPolicy: Empty arrays are not allowed\n"
         " at $.a, line 1, column 7\n and 1 more"
     )
+
+
+def test_refused_nesting_is_told_as_amazon_sns_does() -> None:
+    """The one text about a policy that its field does not introduce."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_subscription(document(filter_policy='{"a": {"b": ["x"]}}'))
+    first = caught.value.message.splitlines()[0]
+    assert first == (
+        "subscription t/s is not valid: Invalid parameter: "
+        "Filter policy scope MessageAttributes does not support nested filter policy"
+    )
+
+
+def test_what_is_stored_stays_valid_whatever_the_limits_are() -> None:
+    """A limit is for the one who puts: seven keys are refused there, and read where they are stored."""
+    given = document(filter_policy=json.dumps({f"k{number}": ["x"] for number in range(7)}))
+    with pytest.raises(InvalidArgumentError, match="can not have more than 5 keys"):
+        read_subscription(given)
+    generous = Languages({**DIALECTS, "sns-attributes": replace(SNS_ATTRIBUTES, max_keys=7)})
+    put = read_subscription(given, generous)
+    assert read_parameter("t", "s", parameter_value(put), 1) == put.with_version(1)
+
+
+@pytest.mark.parametrize("letter", ["x", '\\"', "é", "€"])
+def test_policy_of_full_length_fits_a_parameter(letter: str) -> None:
+    """Escaping what need not be escaped would make it too long."""
+    size = len(letter.encode())
+    text = '{"k": ["' + letter * ((MAX_POLICY_BYTES - 12) // size) + '"]}'
+    put = read_subscription(document(filter_policy=text))
+    assert len(parameter_value(put).encode()) <= 3 * MAX_POLICY_BYTES - 1024
+
+
+@pytest.mark.parametrize(
+    ("dialect", "mode", "every"),
+    [
+        ("FILTER_DIALECT_SNS_BODY", "UNSPECIFIED", True),
+        ("FILTER_DIALECT_SNS_BODY", "ONE_UNLISTED", False),
+        ("FILTER_DIALECT_SNS_ATTRIBUTES", "NONE_LISTED", True),
+        ("FILTER_DIALECT_EVENTBRIDGE", "UNSPECIFIED", False),
+        ("FILTER_DIALECT_EVENTBRIDGE", "NONE_LISTED", True),
+    ],
+)
+def test_a_subscription_says_how_anything_but_reads_arrays(dialect: str, mode: str, *, every: bool) -> None:
+    """Otherwise its dialect does; it is stored with the subscription."""
+    given = document(dialect=dialect, anything_but_arrays=f"ANYTHING_BUT_ARRAYS_{mode}")
+    put = read_subscription(given)
+    assert put.dialect.every_element is every
+    assert read_parameter("t", "s", parameter_value(put), 1).dialect == put.dialect
+
+
+def test_unknown_array_mode_is_refused() -> None:
+    """Beside an unknown dialect, with a violation each."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_subscription(document(dialect=99, anything_but_arrays=98))
+    assert [violation.field for violation in caught.value.violations] == ["dialect", "anything_but_arrays"]
 
 
 def test_unknown_dialect_is_refused() -> None:

@@ -135,12 +135,14 @@ class StreamMatchMessagesResponse(_message.Message):
     def __init__(self, batch: _Optional[_Union[BatchMatchMessagesResponse, _Mapping]] = ...) -> None: ...
 
 class ValidateFilterPolicyRequest(_message.Message):
-    __slots__ = ("filter_policy", "dialect")
+    __slots__ = ("filter_policy", "dialect", "anything_but_arrays")
     FILTER_POLICY_FIELD_NUMBER: _ClassVar[int]
     DIALECT_FIELD_NUMBER: _ClassVar[int]
+    ANYTHING_BUT_ARRAYS_FIELD_NUMBER: _ClassVar[int]
     filter_policy: str
     dialect: _subscription_pb2.FilterDialect
-    def __init__(self, filter_policy: _Optional[str] = ..., dialect: _Optional[_Union[_subscription_pb2.FilterDialect, str]] = ...) -> None: ...
+    anything_but_arrays: _subscription_pb2.AnythingButArrays
+    def __init__(self, filter_policy: _Optional[str] = ..., dialect: _Optional[_Union[_subscription_pb2.FilterDialect, str]] = ..., anything_but_arrays: _Optional[_Union[_subscription_pb2.AnythingButArrays, str]] = ...) -> None: ...
 
 class ValidateFilterPolicyResponse(_message.Message):
     __slots__ = ("faults", "complexity", "warnings")

@@ -131,7 +131,9 @@ class FilteringServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def StreamMatchMessages(self, request_iterator, context):
-        """Matches batches as they come; answers in the order of the requests.
+        """Matches batches as they come; answers in the order of the requests. A batch is read when the answer to the one before has
+        been taken over by the connection: a caller that does not read is not read from. A batch without messages, or with too
+        many, ends the stream with INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

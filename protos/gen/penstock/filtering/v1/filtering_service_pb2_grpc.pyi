@@ -48,7 +48,10 @@ class FilteringServiceStub:
     BatchMatchMessages: _grpc.UnaryUnaryMultiCallable[_filtering_service_pb2.BatchMatchMessagesRequest, _filtering_service_pb2.BatchMatchMessagesResponse]
     """Matches a batch of messages of one topic, with a result per message: a bad message never harms the others."""
     StreamMatchMessages: _grpc.StreamStreamMultiCallable[_filtering_service_pb2.StreamMatchMessagesRequest, _filtering_service_pb2.StreamMatchMessagesResponse]
-    """Matches batches as they come; answers in the order of the requests."""
+    """Matches batches as they come; answers in the order of the requests. A batch is read when the answer to the one before has
+    been taken over by the connection: a caller that does not read is not read from. A batch without messages, or with too
+    many, ends the stream with INVALID_ARGUMENT.
+    """
     ValidateFilterPolicy: _grpc.UnaryUnaryMultiCallable[_filtering_service_pb2.ValidateFilterPolicyRequest, _filtering_service_pb2.ValidateFilterPolicyResponse]
     """Checks a policy without storing it; answers with every fault."""
     ExplainMatch: _grpc.UnaryUnaryMultiCallable[_filtering_service_pb2.ExplainMatchRequest, _filtering_service_pb2.ExplainMatchResponse]
@@ -74,7 +77,10 @@ class FilteringServiceAsyncStub(FilteringServiceStub):
     BatchMatchMessages: _aio.UnaryUnaryMultiCallable[_filtering_service_pb2.BatchMatchMessagesRequest, _filtering_service_pb2.BatchMatchMessagesResponse]  # type: ignore[assignment]
     """Matches a batch of messages of one topic, with a result per message: a bad message never harms the others."""
     StreamMatchMessages: _aio.StreamStreamMultiCallable[_filtering_service_pb2.StreamMatchMessagesRequest, _filtering_service_pb2.StreamMatchMessagesResponse]  # type: ignore[assignment]
-    """Matches batches as they come; answers in the order of the requests."""
+    """Matches batches as they come; answers in the order of the requests. A batch is read when the answer to the one before has
+    been taken over by the connection: a caller that does not read is not read from. A batch without messages, or with too
+    many, ends the stream with INVALID_ARGUMENT.
+    """
     ValidateFilterPolicy: _aio.UnaryUnaryMultiCallable[_filtering_service_pb2.ValidateFilterPolicyRequest, _filtering_service_pb2.ValidateFilterPolicyResponse]  # type: ignore[assignment]
     """Checks a policy without storing it; answers with every fault."""
     ExplainMatch: _aio.UnaryUnaryMultiCallable[_filtering_service_pb2.ExplainMatchRequest, _filtering_service_pb2.ExplainMatchResponse]  # type: ignore[assignment]
@@ -139,7 +145,10 @@ class FilteringServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_filtering_service_pb2.StreamMatchMessagesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_filtering_service_pb2.StreamMatchMessagesResponse], _abc.AsyncIterator[_filtering_service_pb2.StreamMatchMessagesResponse]]:
-        """Matches batches as they come; answers in the order of the requests."""
+        """Matches batches as they come; answers in the order of the requests. A batch is read when the answer to the one before has
+        been taken over by the connection: a caller that does not read is not read from. A batch without messages, or with too
+        many, ends the stream with INVALID_ARGUMENT.
+        """
 
     @_abc_1.abstractmethod
     def ValidateFilterPolicy(

@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from penstock.delivery.v1 import target_pb2 as penstock_dot_delivery_dot_v1_dot_target__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(penstock/filtering/v1/subscription.proto\x12\x15penstock.filtering.v1\x1a!penstock/delivery/v1/target.proto\"\xcd\x01\n\x0cSubscription\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rfilter_policy\x18\x03 \x01(\t\x12\x35\n\x07\x64ialect\x18\x04 \x01(\x0e\x32$.penstock.filtering.v1.FilterDialect\x12,\n\x06target\x18\x05 \x01(\x0b\x32\x1c.penstock.delivery.v1.Target\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\x03*\x8f\x01\n\rFilterDialect\x12\x1e\n\x1a\x46ILTER_DIALECT_UNSPECIFIED\x10\x00\x12!\n\x1d\x46ILTER_DIALECT_SNS_ATTRIBUTES\x10\x01\x12\x1b\n\x17\x46ILTER_DIALECT_SNS_BODY\x10\x02\x12\x1e\n\x1a\x46ILTER_DIALECT_EVENTBRIDGE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(penstock/filtering/v1/subscription.proto\x12\x15penstock.filtering.v1\x1a!penstock/delivery/v1/target.proto\"\x94\x02\n\x0cSubscription\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rfilter_policy\x18\x03 \x01(\t\x12\x35\n\x07\x64ialect\x18\x04 \x01(\x0e\x32$.penstock.filtering.v1.FilterDialect\x12,\n\x06target\x18\x05 \x01(\x0b\x32\x1c.penstock.delivery.v1.Target\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\x45\n\x13\x61nything_but_arrays\x18\x08 \x01(\x0e\x32(.penstock.filtering.v1.AnythingButArrays*\x8f\x01\n\rFilterDialect\x12\x1e\n\x1a\x46ILTER_DIALECT_UNSPECIFIED\x10\x00\x12!\n\x1d\x46ILTER_DIALECT_SNS_ATTRIBUTES\x10\x01\x12\x1b\n\x17\x46ILTER_DIALECT_SNS_BODY\x10\x02\x12\x1e\n\x1a\x46ILTER_DIALECT_EVENTBRIDGE\x10\x03*\x83\x01\n\x11\x41nythingButArrays\x12#\n\x1f\x41NYTHING_BUT_ARRAYS_UNSPECIFIED\x10\x00\x12#\n\x1f\x41NYTHING_BUT_ARRAYS_NONE_LISTED\x10\x01\x12$\n ANYTHING_BUT_ARRAYS_ONE_UNLISTED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.filtering.v1.subscription_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FILTERDIALECT']._serialized_start=311
-  _globals['_FILTERDIALECT']._serialized_end=454
+  _globals['_FILTERDIALECT']._serialized_start=382
+  _globals['_FILTERDIALECT']._serialized_end=525
+  _globals['_ANYTHINGBUTARRAYS']._serialized_start=528
+  _globals['_ANYTHINGBUTARRAYS']._serialized_end=659
   _globals['_SUBSCRIPTION']._serialized_start=103
-  _globals['_SUBSCRIPTION']._serialized_end=308
+  _globals['_SUBSCRIPTION']._serialized_end=379
 # @@protoc_insertion_point(module_scope)
