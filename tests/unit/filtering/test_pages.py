@@ -56,7 +56,8 @@ def test_page_of_long_policies_ends_before_its_message_is_too_large() -> None:
     for number in range(100):
         text = '{"k": ["' + "x" * 200_000 + '"]}'
         topics.put(subscription(f"s{number:03}", policy=text))
-    found, token = [], ""
+    found: list[Subscription] = []
+    token = ""
     while True:
         page, token = read_page(topics.all(), topic="", page_size=100, token=token)
         assert sum(entry.document.ByteSize() for entry in page) < 4 * 1024 * 1024
