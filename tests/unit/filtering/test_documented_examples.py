@@ -1,6 +1,7 @@
 """Every example of docs/filter-policies.md does what the page says."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,19 +9,25 @@ import pytest
 from services.filtering.dialect import DIALECTS
 from services.filtering.document import Object, Scalar, parse_document
 from services.filtering.faults import PolicyError
+from services.filtering.index import Index
+from services.filtering.lint import warnings
 from services.filtering.message import AttributeType, Facets, attribute_facets, body_facets
 from services.filtering.policy import parse_policy
 
 PAGE = Path(__file__).parents[3] / "docs" / "filter-policies.md"
-_BLOCK = re.compile(r"^```(invalid )?([a-z-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_BLOCKS = [(bool(invalid), name, text.splitlines()) for invalid, name, text in _BLOCK.findall(PAGE.read_text())]
+_BLOCK = re.compile(r"^```(?:(invalid|lint) )?([a-z-]+)(?: ([a-z-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCKS = [(kind, name, mode, text.splitlines()) for kind, name, mode, text in _BLOCK.findall(PAGE.read_text())]
+_EVERY_ELEMENT = {"none-listed": True, "one-unlisted": False}
 ANSWERS = [
-    pytest.param(name, lines[0], line.partition(": ")[2], line.startswith("match"), id=f"{name} {lines[0]} {line}")
-    for invalid, name, lines in _BLOCKS
-    if not invalid
+    pytest.param(
+        name, mode, lines[0], line.partition(": ")[2], line.startswith("match"), id=f"{name} {mode} {lines[0]} {line}"
+    )
+    for kind, name, mode, lines in _BLOCKS
+    if not kind
     for line in lines[1:]
 ]
-FAULTS = [pytest.param(name, lines[0], lines[1:], id=lines[0]) for invalid, name, lines in _BLOCKS if invalid]
+FAULTS = [pytest.param(name, lines[0], lines[1:], id=lines[0]) for kind, name, _, lines in _BLOCKS if kind == "invalid"]
+WARNINGS = [pytest.param(name, lines[0], lines[1:], id=lines[0]) for kind, name, _, lines in _BLOCKS if kind == "lint"]
 
 
 def facets_of(text: str, dialect: str) -> Facets:
@@ -43,15 +50,24 @@ def facets_of(text: str, dialect: str) -> Facets:
 
 def test_the_page_has_examples_of_every_dialect() -> None:
     """A change of the page's form must not leave its examples unread."""
-    assert {name for _, name, _ in _BLOCKS} == set(DIALECTS)
-    assert len(ANSWERS) > 70
-    assert len(FAULTS) >= 5
+    assert {name for _, name, _, _ in _BLOCKS} == set(DIALECTS)
+    assert {mode for *_, mode, _ in _BLOCKS} == {"", *_EVERY_ELEMENT}
+    assert len(ANSWERS) > 80
+    assert len(FAULTS) >= 6
+    assert len(WARNINGS) >= 2
 
 
-@pytest.mark.parametrize(("dialect", "policy", "message", "expected"), ANSWERS)
-def test_example_gives_the_answer_of_the_page(dialect: str, policy: str, message: str, *, expected: bool) -> None:
-    """Policy and message are matched as documented."""
-    assert parse_policy(policy, DIALECTS[dialect]).accepts(facets_of(message, dialect)) is expected
+@pytest.mark.parametrize(("dialect", "mode", "policy", "message", "expected"), ANSWERS)
+def test_example_gives_the_answer_of_the_page(
+    dialect: str, mode: str, policy: str, message: str, *, expected: bool
+) -> None:
+    """Policy and message are matched as documented, by the policy itself and by an index of it."""
+    language = DIALECTS[dialect]
+    if mode:
+        language = replace(language, every_element=_EVERY_ELEMENT[mode])
+    parsed, facets = parse_policy(policy, language), facets_of(message, dialect)
+    assert parsed.accepts(facets) is expected
+    assert Index([("s", parsed)]).match(facets) == (["s"] if expected else [])
 
 
 @pytest.mark.parametrize(("dialect", "policy", "faults"), FAULTS)
@@ -61,6 +77,13 @@ def test_invalid_example_has_the_faults_of_the_page(dialect: str, policy: str, f
         parse_policy(policy, DIALECTS[dialect])
     found = [f"{f.message} ({f.path}, line {f.line}, column {f.column})" for f in caught.value.faults]
     assert found == faults
+
+
+@pytest.mark.parametrize(("dialect", "policy", "found"), WARNINGS)
+def test_doubtful_example_has_the_warnings_of_the_page(dialect: str, policy: str, found: list[str]) -> None:
+    """All of them, with their place."""
+    told = warnings(policy, parse_policy(policy, DIALECTS[dialect]), DIALECTS[dialect])
+    assert [f"{w.message} ({w.path}, line {w.line}, column {w.column})" for w in told] == found
 
 
 def test_every_heading_of_an_operator_has_an_example() -> None:
