@@ -1,7 +1,8 @@
 """`make bench-filtering`: our index against AWS's event-ruler and moto's matcher, on the same rules and unseen events.
 
-Each side has its events parsed already: ours as Python has JSON, event-ruler's as Jackson nodes, moto's as attributes
-it keeps. Every round takes events that no round before has seen. Match sets are compared before anything is timed.
+Each side has its events parsed already: ours as Python has JSON, event-ruler's as Jackson nodes; of messages with
+attributes, ours and moto's have them as each keeps them. Every round takes events that no round before has seen. Match
+sets are compared before anything is timed.
 """
 
 import asyncio
@@ -25,14 +26,14 @@ from bench.report import publish
 from services.filtering.dialect import EVENTBRIDGE, SNS_ATTRIBUTES, Dialect
 from services.filtering.index import Index
 from services.filtering.masks import BITSET, PORTABLE
-from services.filtering.message import AttributeType, Facets, attribute_facets, document_facets
+from services.filtering.message import Attributes, AttributeType, attribute_document
 from services.filtering.policy import parse_policy
 
 NOTES = (
     "rates are events per second of CPU time of the matching thread; event-ruler's GC and compiler not counted",
     "overlapping: two to five keys of exact values, lists, anything-but, prefix, suffix, ranges, exists, ignore-case",
     "event-ruler is warmed for ten seconds at each size; 100,000 overlapping rules take it minutes to build: left out",
-    f"masks are {'compiled' if BITSET is not PORTABLE else 'portable Python: no C compiler was at hand'}",
+    f"ours is {'compiled' if BITSET is not PORTABLE else 'portable Python: no C compiler was at hand'}",
 )
 _WARM_UP_SECONDS = 10.0
 Events = Sequence[Mapping[str, Any]]
@@ -110,7 +111,7 @@ async def against(
         raise RuntimeError(f"event-ruler does not take every rule: {set(answers)}")
     index = index_of(policies, EVENTBRIDGE)
     checked = [make_event(random) for _ in range(min(200, size.peer))]
-    ours = [set(index.match(document_facets(document))) for document in parsed(checked)]
+    ours = [set(index.match_document(document)) for document in parsed(checked)]
     if difference := sets_differ(ours, [set(names) for names in event_ruler.match(checked)], checked):
         raise RuntimeError(f"{subject.key}: the sides differ on {difference}")
     peer_events = [make_event(random) for _ in range(size.peer * (_ROUNDS + 1))]
@@ -125,7 +126,8 @@ async def against(
         seconds, _ = await asyncio.to_thread(event_ruler.time, begin, begin + size.peer)
         return Sample(work=size.peer, seconds=seconds, cpu_seconds=seconds)
 
-    our_round = rounds_of(index, [make_event(random) for _ in range(size.ours * _ROUNDS)], size.ours, document_facets)
+    events = parsed([make_event(random) for _ in range(size.ours * _ROUNDS)])
+    our_round = rounds_of(index.match_document, events, size.ours)
     return await compare(subject, ours=our_round, peer=peer_round, progress=print_progress)
 
 
@@ -141,7 +143,11 @@ async def against_moto(size: Size) -> Comparison:
     index = index_of(policies, SNS_ATTRIBUTES)
     matchers = [FilterPolicyMatcher(policy, "MessageAttributes") for policy in policies]
     checked = [order(random) for _ in range(size.peer * 2)]
-    ours = [set(index.match(attribute_view(event))) for event in parsed(checked)]
+
+    def our_match(attributes: Attributes) -> list[int]:
+        return index.match_document(attribute_document(attributes))
+
+    ours = [set(our_match(our_attributes(event))) for event in checked]
     if difference := sets_differ(ours, [matched_by_moto(matchers, event) for event in checked], checked):
         raise RuntimeError(f"{subject.key}: the sides differ on {difference}")
     peer_events = [[moto_attributes(order(random)) for _ in range(size.peer)] for _ in range(_ROUNDS)]
@@ -155,12 +161,12 @@ async def against_moto(size: Size) -> Comparison:
         seconds = time.thread_time() - started
         return Sample(work=len(events), seconds=seconds, cpu_seconds=seconds)
 
-    our_round = rounds_of(index, [order(random) for _ in range(size.ours * _ROUNDS)], size.ours, attribute_view)
+    our_round = rounds_of(our_match, [our_attributes(order(random)) for _ in range(size.ours * _ROUNDS)], size.ours)
     return await compare(subject, ours=our_round, peer=peer_round, progress=print_progress)
 
 
 async def at_100000() -> Comparison:
-    """No peer gets this far: the compiled masks against the portable ones."""
+    """No peer gets this far: the compiled core against Python alone."""
     random = Random(100_000)
     policies = [mixed_policy(random) for _ in range(100_000)]
     subject = Subject(
@@ -170,30 +176,28 @@ async def at_100000() -> Comparison:
         floor=1,
     )
     compiled, portable = index_of(policies, EVENTBRIDGE), index_of(policies, EVENTBRIDGE, portable=True)
-    events = [order(random) for _ in range(3000 * _ROUNDS)]
-    checked = parsed(events[:50])
-    ours, theirs = ([set(index.match(document_facets(event))) for event in checked] for index in (compiled, portable))
+    events = parsed([order(random) for _ in range(3000 * _ROUNDS)])
+    checked = events[:50]
+    ours, theirs = ([set(index.match_document(event)) for event in checked] for index in (compiled, portable))
     if difference := sets_differ(ours, theirs, checked):
         raise RuntimeError(f"{subject.key}: the implementations differ on {difference}")
-    our_round = rounds_of(compiled, events, 3000, document_facets)
-    peer_round = rounds_of(portable, events, 300, document_facets)
+    our_round = rounds_of(compiled.match_document, events, 3000)
+    peer_round = rounds_of(portable.match_document, events, 300)
     return await compare(subject, ours=our_round, peer=peer_round, rounds=5, progress=print_progress)
 
 
-def rounds_of(
-    index: Index[int], events: Events, size: int, view: Callable[[dict[str, Any]], Facets]
-) -> Callable[[], Any]:
-    """Our side: each round the next events, from the parsed document to the list of matches."""
-    slices = [parsed(events[begin : begin + size]) for begin in range(0, size * _ROUNDS, size)]
+def rounds_of(match: Callable[[Any], list[int]], events: Sequence[Any], size: int) -> Callable[[], Any]:
+    """Our side: each round the next events, from the parsed event to the list of matches."""
+    slices = [events[begin : begin + size] for begin in range(0, size * _ROUNDS, size)]
 
     async def our_round() -> Sample:
-        documents = slices.pop()
+        taken = slices.pop()
         gc.collect()
         started = time.thread_time()
-        for document in documents:
-            index.match(view(document))
+        for event in taken:
+            match(event)
         seconds = time.thread_time() - started
-        return Sample(work=len(documents), seconds=seconds, cpu_seconds=seconds)
+        return Sample(work=len(taken), seconds=seconds, cpu_seconds=seconds)
 
     return our_round
 
@@ -230,9 +234,9 @@ def parsed(events: Events) -> list[dict[str, Any]]:
     return [json.loads(json.dumps(event, default=float), parse_float=Decimal, parse_int=Decimal) for event in events]
 
 
-def attribute_view(event: Mapping[str, Any]) -> Facets:
-    """The event as message attributes of SNS."""
-    return attribute_facets({name: _attribute(value) for name, value in event.items()})
+def our_attributes(event: Mapping[str, Any]) -> Attributes:
+    """The event as the attributes of a message."""
+    return {name: _attribute(value) for name, value in event.items()}
 
 
 def _attribute(value: object) -> tuple[AttributeType, str]:

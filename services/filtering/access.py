@@ -4,8 +4,8 @@ That pays for values that few others ask for, in an index of some size: their br
 Those whose values are crowded are left to the columns.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Generic
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple
 
 from services.filtering.branch import Branch, Owner, exact_values
 from services.filtering.message import Facets
@@ -14,14 +14,45 @@ from services.filtering.values import Value
 
 _FROM = 64  # branches in the index
 _CROWD_DECIDED = 10  # that ask for a value, where the value decides
+_FEW_VALUES = 8  # that are compared one after the other, since a set is large
 _CROWD = 3  # that ask for a value, where a message that has it must be checked further
+
+
+class Check(NamedTuple):
+    """A rule that must hold beside the one that a branch is filed by. `compiled/match.c` reads it too."""
+
+    key: str
+    exact: Collection[Value] | None
+    """One of them must be there; None where only `accepting` knows."""
+    accepting: Callable[[Sequence[Value] | None], int | None] | None
+    """`Rule.accepting`, where there is no `exact`."""
+
+
+def checks_of(rules: Iterable[Rule]) -> tuple[Check, ...]:
+    """The checks of rules."""
+    return tuple(map(_check, rules))
+
+
+def _check(rule: Rule) -> Check:
+    values = exact_values(rule)
+    if not values:
+        return Check(rule.key, None, rule.accepting)
+    return Check(rule.key, tuple(values) if len(values) <= _FEW_VALUES else frozenset(values), None)
+
+
+class Filed(NamedTuple, Generic[Owner]):
+    """A branch in the table. `compiled/match.c` reads it too."""
+
+    owner: Owner
+    checks: tuple[Check, ...]
+    branch: Branch[Owner]
 
 
 class AccessTable(Generic[Owner]):
     """Branches by (key, value). Changed only by whoever made it or its copy, before others see it."""
 
     def __init__(self) -> None:
-        self._filed: dict[str, dict[Value, tuple[Branch[Owner], ...]]] = {}
+        self._filed: dict[str, dict[Value, tuple[Filed[Owner], ...]]] = {}
         # How many branches of the index ask for each exact value, whether they are filed here or not.
         self._crowds: dict[str, dict[Value, int]] = {}
 
@@ -38,6 +69,11 @@ class AccessTable(Generic[Owner]):
 
     def __bool__(self) -> bool:
         return bool(self._filed)
+
+    @property
+    def filed(self) -> Mapping[str, Mapping[Value, tuple[Filed[Owner], ...]]]:
+        """What is in the table, by key and value."""
+        return self._filed
 
     def count(self, branch: Branch[Owner], by: int) -> None:
         """Counts a branch that is added to the index (1) or removed (-1)."""
@@ -67,14 +103,15 @@ class AccessTable(Generic[Owner]):
     def add(self, branch: Branch[Owner], rule: Rule) -> None:
         """Files a branch under the values of one of its rules."""
         filed = self._filed.setdefault(rule.key, {})
+        entry = Filed(branch.owner, checks_of(other for other in branch.rules if other is not rule), branch)
         for value in exact_values(rule):
-            filed[value] = (*filed.get(value, ()), branch)
+            filed[value] = (*filed.get(value, ()), entry)
 
     def remove(self, branch: Branch[Owner], rule: Rule) -> None:
         """Takes out a branch that is filed under the values of a rule."""
         filed = self._filed[rule.key]
         for value in exact_values(rule):
-            filed[value] = tuple(other for other in filed[value] if other is not branch)
+            filed[value] = tuple(entry for entry in filed[value] if entry.branch is not branch)
             if not filed[value]:
                 del filed[value]
         if not filed:
@@ -94,14 +131,14 @@ class AccessTable(Generic[Owner]):
 
     def _check(
         self,
-        filed: Mapping[Value, tuple[Branch[Owner], ...]],
+        filed: Mapping[Value, tuple[Filed[Owner], ...]],
         values: Sequence[Value],
         facets: Facets,
         found: list[Owner],
     ) -> None:
         for value in values:
             found.extend(
-                branch.owner
-                for branch in filed.get(value, ())
-                if len(branch.rules) == 1 or satisfied(branch.rules, facets)
+                entry.owner
+                for entry in filed.get(value, ())
+                if not entry.checks or satisfied(entry.branch.rules, facets)
             )

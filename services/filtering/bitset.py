@@ -1,11 +1,11 @@
-"""Sets of slots as Python's integers: the portable form of what `_bitset.c` does faster, with the same results.
+"""Sets of slots as Python's integers: the portable form of what `compiled/` does faster, with the same results.
 
 A *mask* is a set of slots, small numbers from 0; what it is made of is known here alone. *Slots* are an ascending
 `array('I')`. Both are immutable by agreement: an operation answers with a new one.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 Mask = Any
@@ -41,21 +41,12 @@ class Bitset(Protocol):
         """The bytes that a mask occupies, about."""
         ...
 
-    def sift(
-        self,
-        values: Mapping[str, Any],
-        columns: Mapping[str, tuple[dict[Any, Mask], Callable[[Any], Mask]]],
-        shapes: dict[tuple[str, ...], Mask],
-        failing_without: Callable[[tuple[str, ...]], Mask],
-        alive: Mask,
-        owners: Sequence[Owner],
-    ) -> list[Owner]:
-        """The owners of the slots in `alive` that fail in no key, in the order of the slots.
+    def pick(self, alive: Mask, failing: Sequence[Mask], owners: Sequence[Owner | None]) -> list[Owner]:
+        """The owners, which they have, of the slots in `alive` that are in none of the masks, by the order of slots."""
+        ...
 
-        `columns` has, for each key that some policy names, the memo of the masks of slots that fail with given values,
-        and who computes one that is not in it; `shapes` and `failing_without` the same for the keys of `columns` that
-        the message has: the slots that fail for want of another one.
-        """
+    def match(self, plan: Any, document: dict[str, Any]) -> list[Any] | None:
+        """What `Index.match` answers for the facets of a document, at once; None leaves it to that."""
         ...
 
 
@@ -93,24 +84,12 @@ def weight(mask: int) -> int:
     return mask.bit_length() // 8 + 36
 
 
-def sift(
-    values: Mapping[str, Any],
-    columns: Mapping[str, tuple[dict[Any, int], Callable[[Any], int]]],
-    shapes: dict[tuple[str, ...], int],
-    failing_without: Callable[[tuple[str, ...]], int],
-    alive: int,
-    owners: Sequence[Owner],
-) -> list[Owner]:
-    known = [(key, *columns[key]) for key in values if key in columns]
-    shape = tuple(key for key, _, _ in known)
-    failed = shapes.get(shape)
-    if failed is None:
-        failed = failing_without(shape)
-    for key, memo, failing in known:
-        value = values[key]
-        mask = memo.get(value)
-        failed |= failing(value) if mask is None else mask
-    return [owners[slot] for slot in _slots(alive & ~failed)]
+def pick(alive: int, failing: Sequence[int], owners: Sequence[Owner]) -> list[Owner]:
+    return [owners[slot] for slot in _slots(alive & ~union(failing))]
+
+
+def match(_plan: Any, _document: dict[str, Any]) -> None:
+    return None
 
 
 _WORD = 64

@@ -5,7 +5,7 @@ The rule of a branch under a key is a list of alternatives. Those that name what
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -20,23 +20,22 @@ from services.filtering.slots import NONE, Slots, toggled
 from services.filtering.values import Constant, Value
 
 _ENTRY_BYTES = 160  # of the memo beside the mask
-_FEW_REMEMBERED = 4096  # entries, up to which texts that nobody names are remembered too
 _LONGEST_REMEMBERED = 512  # characters of the texts of a key, or eight for each of its values
 
 
 class Column:
     """The rules on one key by the slots of their branches.
 
-    Changed only by whoever made it or its copy, before others see it; but `memo` grows with use.
+    Changed only by whoever made it or its copy, before others see it; but what it remembers grows with use.
     """
 
     def __init__(self, bits: Bitset) -> None:
         self._bits = bits
-        self.memo: dict[Any, Mask] = {}
+        self._memo: dict[Any, Mask] = {}  # by the value, where it is the only one, or by all of them
         self.rules = 0
         """Rules that are filed."""
         self.memo_limit = 0
-        """Bytes that the memo may hold, about; a full one begins anew."""
+        """Bytes of masks that it may remember, about; then it begins anew."""
         self._memo_bytes = 0
         self._cells: dict[tuple[int, int], Mask] = {}  # remembered for numbers that no condition names
         self.required: Slots = NONE
@@ -88,34 +87,47 @@ class Column:
         `values` are a tuple of values, or, where they lie in elements of an array of objects, a tuple of such tuples.
         """
         first = values[0]
-        if len(values) == 1 and not isinstance(first, tuple):
-            if isinstance(first, Decimal):
-                if not self._names_number(first):
-                    return self._failing_in_cell(first)
-            elif (
-                isinstance(first, str)
-                and 0 < len(first) <= _LONGEST_REMEMBERED
-                and self._is_cheap
-                and not self._names(first)
-            ):
-                if len(self.memo) < _FEW_REMEMBERED:
-                    self._remember(self.memo, values, self._unnamed)
-                return self._unnamed
+        alone = len(values) == 1 and not isinstance(first, tuple)
+        key = first if alone else values
+        mask = self._memo.get(key)
+        if mask is not None:
+            return mask
+        if alone and isinstance(first, Decimal) and not self._names_number(first):
+            return self._failing_in_cell(first)
+        if alone and isinstance(first, str) and self._is_passed_over(first):
+            return self._unnamed
         if isinstance(first, tuple):
             mask = self._bits.meet([self._failing(group) for group in values])
         else:
             mask = self._failing(values)
         if _length(values) <= _LONGEST_REMEMBERED:
-            self._remember(self.memo, values, mask)
+            self._remember(self._memo, key, mask)
         return mask
 
-    @cached_property
-    def _is_cheap(self) -> bool:
-        """Whether texts are looked up as a whole only: then those that nobody names need not be remembered."""
-        return not any(lookup.has_patterns for lookup in (self._accepted, self._forbidden, self._forbidden_everywhere))
+    def _is_passed_over(self, text: str) -> bool:
+        """Whether a text is surely named by nobody: such texts need not be remembered."""
+        return bool(text) and not self._has_patterns and not any(text in table for table in self._tables)
 
-    def _names(self, text: str) -> bool:
-        return bool(self._accepted.hits(text) or self._forbidden.hits(text) or self._forbidden_everywhere.hits(text))
+    @cached_property
+    def plan(self) -> tuple[Any, ...]:
+        """What `compiled/column.c` looks at, in the order of its `struct column`; of a complete column."""
+        has_numbers = any(lookup.numbers for lookup in self._lookups)
+        counts_together = bool(self._forbidden_everywhere)
+        firsts, stretches = self._ranges.plan
+        columns = (self._memo, self.failing, self._unnamed, self._tables, firsts, stretches)
+        return (*columns, self._has_patterns, has_numbers, counts_together)
+
+    @property
+    def _lookups(self) -> tuple[Lookup, ...]:
+        return self._accepted, self._forbidden, self._forbidden_everywhere
+
+    @cached_property
+    def _tables(self) -> tuple[Mapping[Any, Slots], ...]:
+        return tuple(lookup.table for lookup in self._lookups if lookup)
+
+    @cached_property
+    def _has_patterns(self) -> bool:
+        return any(lookup.has_patterns for lookup in self._lookups)
 
     @cached_property
     def _unnamed(self) -> Mask:
@@ -124,8 +136,7 @@ class Column:
         return self._bits.paint(self._closed, (), (), accepting)
 
     def _names_number(self, number: Decimal) -> bool:
-        lookups = (self._accepted, self._forbidden, self._forbidden_everywhere)
-        return any(lookup.numbers and lookup.hits(number) for lookup in lookups)
+        return any(lookup.numbers and number in lookup.table for lookup in self._lookups)
 
     def _failing_in_cell(self, number: Decimal) -> Mask:
         cell = self._ranges.cell(number)
@@ -140,7 +151,7 @@ class Column:
         size = self._bits.weight(mask) + _ENTRY_BYTES
         self._memo_bytes += size
         if self._memo_bytes > self.memo_limit:
-            self.memo.clear()
+            self._memo.clear()
             self._cells.clear()
             self._memo_bytes = size
         memo[key] = mask

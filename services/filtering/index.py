@@ -16,12 +16,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Generic
 
-from services.filtering.access import AccessTable
+from services.filtering.access import AccessTable, Check, checks_of
 from services.filtering.bitset import Bitset, Mask
 from services.filtering.branch import Branch, Owner, branches_of
 from services.filtering.column import Column
 from services.filtering.masks import BITSET
-from services.filtering.message import Facets
+from services.filtering.message import NOTHING, Facets, document_facets
 from services.filtering.policy import Policy, Rule, satisfied
 
 MEMO_BYTES = 128 * 1024 * 1024
@@ -46,7 +46,7 @@ class Index(Generic[Owner]):
         self._owners: list[Owner | None] = []
         self._free: list[int] = []
         self._alive: Mask = bits.EMPTY
-        self._doubtful = 0
+        self._doubtful: dict[int, tuple[Check, ...]] = {}
         self._repeating = 0
         self._total = 0
         self._build([branch for owner, policy in policies for branch in branches_of(owner, policy)])
@@ -73,24 +73,45 @@ class Index(Generic[Owner]):
             return list(dict.fromkeys(found))
         return found
 
+    def match_document(self, document: dict[str, Any] | None) -> list[Owner]:
+        """The same for a JSON object that is parsed already, its numbers as Decimal; None is nothing to look at.
+
+        Nobody may change the document meanwhile.
+
+        Raises:
+            InvalidBodyError: nested too deeply.
+        """
+        if document is None:
+            return self.match(NOTHING)
+        found: list[Owner] | None = self._bits.match(self._plan, document)
+        return self.match(document_facets(document)) if found is None else found
+
     def _sift(self, facets: Facets) -> list[Owner]:
         if not facets.elements and not self._doubtful:
-            return self._slots(facets.values, self._owners)
+            return self._bits.pick(self._alive, self._failing(facets.values), self._owners)
         # Several values of a key in one element count together; what several keys ask of one element is verified.
         apart = {key: tuple(tuple(group) for _, group in groups) for key, groups in facets.elements.items()}
-        branches = self._slots({**facets.values, **apart}, self._branches)
+        branches = self._bits.pick(self._alive, self._failing({**facets.values, **apart}), self._branches)
         return [
             branch.owner
             for branch in branches
             if not _must_be_verified(branch, facets) or satisfied(branch.rules, facets)
         ]
 
-    def _slots(self, values: Mapping[str, Any], what: Sequence[Any]) -> list[Any]:
-        return self._bits.sift(values, self._failing, self._shapes, self._failing_without, self._alive, what)
+    def _failing(self, values: Mapping[str, Any]) -> list[Mask]:
+        """The slots that fail, key by key, and for want of a key."""
+        known = [(key, self._columns[key]) for key in values if key in self._columns]
+        numbers = array("I", sorted(self._numbers[key] for key, _ in known))
+        shape = self._bits.flipped(self._bits.EMPTY, numbers)
+        wanting = self._shapes.get(shape)
+        if wanting is None:
+            wanting = self._failing_without(shape)
+        return [wanting, *(column.failing(values[key]) for key, column in known)]
 
-    def _failing_without(self, shape: tuple[str, ...]) -> Mask:
-        """The slots that fail because a message has values for the keys of `shape` only."""
-        wanting = [column.required for key, column in self._columns.items() if key not in shape and column.required]
+    def _failing_without(self, shape: Mask) -> Mask:
+        """The slots that fail because a message has values for the columns in `shape` only; it is remembered."""
+        others = self._bits.pick(self._every_column, [shape], list(self._columns.values()))
+        wanting = [column.required for column in others if column.required]
         mask = self._bits.paint(self._bits.EMPTY, wanting, (), self._bits.EMPTY)
         if len(self._shapes) >= _MAX_SHAPES:
             self._shapes.clear()
@@ -117,7 +138,7 @@ class Index(Generic[Owner]):
         index._access = self._access.copy(keys)
         index._columns = self._columns | {key: self._columns[key].copy() for key in keys if key in self._columns}
         index._branches, index._owners, index._free = self._branches.copy(), self._owners.copy(), self._free.copy()
-        index._alive, index._doubtful = self._alive, self._doubtful
+        index._alive, index._doubtful = self._alive, self._doubtful.copy()
         index._repeating, index._total = self._repeating, self._total
         return index
 
@@ -165,7 +186,8 @@ class Index(Generic[Owner]):
         else:
             self._owners[slot], self._branches[slot] = branch.owner, branch
         self._homes[branch.owner] = (*homes, (branch, slot))
-        self._doubtful += branch.doubtful
+        if branch.doubtful:
+            self._doubtful[slot] = checks_of(branch.rules)
         return slot
 
     def _remove(self, owner: Owner) -> None:
@@ -181,7 +203,7 @@ class Index(Generic[Owner]):
                 self._clear(branch, home)
 
     def _clear(self, branch: Branch[Owner], slot: int) -> None:
-        self._doubtful -= branch.doubtful
+        self._doubtful.pop(slot, None)
         self._alive = self._bits.flipped(self._alive, array("I", (slot,)))
         self._owners[slot] = self._branches[slot] = None
         self._free.append(slot)
@@ -192,11 +214,21 @@ class Index(Generic[Owner]):
                 del self._columns[rule.key]
 
     def _seal(self) -> None:
-        """The index is complete: what `sift` reads of the columns."""
-        self._shapes: dict[tuple[str, ...], Mask] = {}
-        self._failing = {key: (column.memo, column.failing) for key, column in self._columns.items()}
+        """The index is complete: what matching reads of the columns."""
+        self._shapes: dict[Mask, Mask] = {}
+        self._numbers = {key: number for number, key in enumerate(self._columns)}
+        self._every_column = self._bits.flipped(self._bits.EMPTY, array("I", range(len(self._columns))))
         for column in self._columns.values():
             column.memo_limit = MEMO_BYTES // len(self._columns)
+        fields = {}
+        for key in self._columns.keys() | self._access.filed.keys():
+            plan = self._columns[key].plan if key in self._columns else None
+            fields[key] = self._access.filed.get(key), self._numbers.get(key, -1), plan
+        # What `compiled/match.c` looks at, in the order of its `struct plan`.
+        self._plan = (
+            fields, tuple(self._catch_all), self._alive, self._owners, self._doubtful, self._shapes,
+            self._failing_without, len(self._columns), self._repeating > 0,
+        )  # fmt: skip
 
 
 def _must_be_verified(branch: Branch[Owner], facets: Facets) -> bool:

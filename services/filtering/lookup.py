@@ -7,7 +7,7 @@ Wildcards are filed under their longest piece, and those found under it are trie
 """
 
 import ipaddress
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from decimal import Decimal
 from enum import IntEnum, auto
 from typing import TypeVar
@@ -77,6 +77,14 @@ class Lookup:
                 del self._wildcards[shape, piece]
         else:
             _toggle(self._entries, (shape, piece), slot)
+
+    def __bool__(self) -> bool:
+        return bool(self._entries or self._wildcards)
+
+    @property
+    def table(self) -> Mapping[Hashable, Slots]:
+        """What is filed, by the entry: exact values among them."""
+        return self._entries
 
     @property
     def has_patterns(self) -> bool:

@@ -13,7 +13,7 @@ PORTABLE = cast("Bitset", bitset)
 def compiled() -> Bitset | None:
     """The implementation in C; None where it was not built, for want of a compiler."""
     try:
-        return cast("Bitset", import_module("services.filtering._bitset"))
+        return cast("Bitset", import_module("services.filtering._core"))
     except ImportError:
         return None
 

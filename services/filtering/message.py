@@ -6,7 +6,7 @@ several keys can be required of the same element.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum, auto
 from itertools import product
@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 from services.filtering.document import MAX_DEPTH
-from services.filtering.masks import compiled
 from services.filtering.values import Value, exact_number, scalar
 
 MAX_BODY_BYTES = 256 * 1024
@@ -37,6 +36,10 @@ class AttributeType(Enum):
     STRING_ARRAY = auto()
     NUMBER = auto()
     BINARY = auto()
+
+
+Attributes = Mapping[str, tuple[AttributeType, str]]
+"""Typed attributes by name."""
 
 
 class MessageError(ValueError):
@@ -71,27 +74,33 @@ NOTHING = Facets(values={}, blank=True)
 """The view of a message without anything to match on."""
 
 
-def attribute_facets(attributes: Mapping[str, tuple[AttributeType, str]]) -> Facets:
+def attribute_facets(attributes: Attributes) -> Facets:
     """The view through attributes. Binary ones are as if they were not there.
 
     Raises:
         InvalidAttributeError: a Number is no number, a String.Array no JSON array of scalars, or there are too many.
     """
+    document = attribute_document(attributes)
+    return NOTHING if document is None else document_facets(document)
+
+
+def attribute_document(attributes: Attributes) -> dict[str, Any] | None:
+    """The attributes as a JSON object would have them; None when there are none but binary ones.
+
+    Raises:
+        InvalidAttributeError: as `attribute_facets`.
+    """
     if len(attributes) > MAX_ATTRIBUTES:
         raise InvalidAttributeError(f"{len(attributes)} attributes; at most {MAX_ATTRIBUTES} are allowed")
-    values: dict[str, tuple[Value, ...]] = {}
-    blank = True
+    document: dict[str, Any] = {}
     for name, (kind, text) in attributes.items():
-        if kind is AttributeType.BINARY:
-            continue
-        blank = False
         if kind is AttributeType.STRING:
-            values[name] = (text,)
+            document[name] = text
         elif kind is AttributeType.NUMBER:
-            values[name] = (_number_attribute(name, text),)
-        elif elements := _array_attribute(name, text):
-            values[name] = elements
-    return Facets(values=values, blank=blank)
+            document[name] = _number_attribute(name, text)
+        elif kind is AttributeType.STRING_ARRAY:
+            document[name] = _array_attribute(name, text)
+    return document or None
 
 
 def _number_attribute(name: str, text: str) -> Decimal:
@@ -101,7 +110,7 @@ def _number_attribute(name: str, text: str) -> Decimal:
         raise InvalidAttributeError(f"attribute {name[:_SHOWN]!r} is declared a Number: {error}") from None
 
 
-def _array_attribute(name: str, text: str) -> tuple[Value, ...]:
+def _array_attribute(name: str, text: str) -> list[Any]:
     try:
         array = _load(text)
     except ValueError as error:
@@ -112,7 +121,7 @@ def _array_attribute(name: str, text: str) -> tuple[Value, ...]:
         raise InvalidAttributeError(
             f"attribute {name[:_SHOWN]!r} is declared a String.Array: it must be a JSON array of scalars"
         )
-    return tuple(map(scalar, array))
+    return array
 
 
 def body_facets(body: bytes) -> Facets:
@@ -120,6 +129,16 @@ def body_facets(body: bytes) -> Facets:
 
     Raises:
         InvalidBodyError: not UTF-8, not a JSON object, or nested too deeply.
+        BodyTooLargeError: more than `MAX_BODY_BYTES`.
+    """
+    return document_facets(body_document(body))
+
+
+def body_document(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body, its numbers as Decimal.
+
+    Raises:
+        InvalidBodyError: not UTF-8, not a JSON object.
         BodyTooLargeError: more than `MAX_BODY_BYTES`.
     """
     if len(body) > MAX_BODY_BYTES:
@@ -132,7 +151,7 @@ def body_facets(body: bytes) -> Facets:
         raise InvalidBodyError(f"the body is not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidBodyError("the body must be a JSON object to be matched")
-    return document_facets(document)
+    return document
 
 
 def document_facets(document: dict[str, Any]) -> Facets:
@@ -141,17 +160,17 @@ def document_facets(document: dict[str, Any]) -> Facets:
     Raises:
         InvalidBodyError: nested too deeply.
     """
-    values = _flat(document, Decimal)
+    values = _flat(document)
     return _Flattener().flatten(document) if values is None else Facets(values)
 
 
-def flat(document: dict[str, Any], number_type: type[Decimal]) -> dict[str, tuple[Value, ...]] | None:
+def _flat(document: dict[str, Any]) -> dict[str, tuple[Value, ...]] | None:
     """The values of an object of texts, numbers and arrays of these alone; None of one that holds anything else."""
     values: dict[str, tuple[Value, ...]] = {}
     for name, value in document.items():
-        if isinstance(value, str | number_type):
+        if isinstance(value, str | Decimal):
             values[name] = (value,)
-        elif isinstance(value, list) and all(isinstance(item, str | number_type) for item in value):
+        elif isinstance(value, list) and all(isinstance(item, str | Decimal) for item in value):
             if value:
                 values[name] = tuple(value)
         else:
@@ -159,14 +178,9 @@ def flat(document: dict[str, Any], number_type: type[Decimal]) -> dict[str, tupl
     return values
 
 
-_flat: Callable[[dict[str, Any], type[Decimal]], dict[str, tuple[Value, ...]] | None] = getattr(
-    compiled(), "flat", flat
-)
-
-
 def _load(text: str) -> Any:
     try:
-        return json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except InvalidOperation:
         raise ValueError("the exponent of a number is too large") from None
     except RecursionError:
@@ -175,6 +189,10 @@ def _load(text: str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: `json.loads` would make one for every text.
+_DECODER = json.JSONDecoder(parse_int=Decimal, parse_float=Decimal, parse_constant=_refuse_constant)
 
 
 class _Flattener:

@@ -38,25 +38,19 @@ class _Edge:
     slots: Slots
 
 
-class _Stretch:
-    """The line from `edge` on, None for its beginning, up to the next stretch. `mask` holds from there to `rest[0]`."""
+class _Stretch(NamedTuple):
+    """The line from `edge` on, None for its beginning, up to the next stretch. `compiled/column.c` reads it too."""
 
-    __slots__ = ("edge", "ends", "flips", "mask", "numbers", "rest")
-
-    def __init__(self, edge: _Edge | None, mask: Mask, rest: tuple[_Edge, ...], like: "_Stretch | None" = None) -> None:
-        """`like` is a stretch with the same rest."""
-        self.edge, self.mask, self.rest = edge, mask, rest
-        self.numbers: list[Decimal] = like.numbers if like else [within.place.number for within in rest]
-        self.flips: Slots = like.flips if like else array("I")
-        self.ends: list[int] = like.ends if like else [0]
-        if like is None:
-            for within in rest:
-                self.flips.extend(within.slots)
-                self.ends.append(len(self.flips))
-
-    def with_mask(self, mask: Mask) -> "_Stretch":
-        """The same edges with another mask."""
-        return _Stretch(self.edge, mask, self.rest, like=self)
+    edge: _Edge | None
+    mask: Mask
+    """Holds from `edge` to `rest[0]`."""
+    rest: tuple[_Edge, ...]
+    numbers: list[Decimal]
+    """Where the edges of `rest` are."""
+    flips: Slots
+    """The slots of all of them, one edge after the other."""
+    ends: list[int]
+    """Where the flips of the first so many edges end."""
 
     def passed(self, number: Decimal) -> int:
         """How many edges of the rest are not after a number."""
@@ -69,6 +63,14 @@ class _Stretch:
         """The slots whose ranges hold the numbers after so many edges of the rest."""
         end = self.ends[passed]
         return bits.flipped(self.mask, self.flips[:end]) if end else self.mask
+
+
+def _stretch(edge: _Edge | None, mask: Mask, rest: tuple[_Edge, ...]) -> _Stretch:
+    flips, ends = array("I"), [0]
+    for within in rest:
+        flips.extend(within.slots)
+        ends.append(len(flips))
+    return _Stretch(edge, mask, rest, [within.place.number for within in rest], flips, ends)
 
 
 class Ranges:
@@ -95,6 +97,11 @@ class Ranges:
         ranges._stretches, ranges._firsts = self._stretches.copy(), self._firsts.copy()
         return ranges
 
+    @property
+    def plan(self) -> tuple[list[Decimal], list[_Stretch]]:
+        """For `compiled/column.c`: where all stretches but the first begin, and the stretches."""
+        return self._firsts, self._stretches
+
     def cell(self, number: Decimal) -> tuple[int, int]:
         """Where a number lies: numbers of the same cell lie in the same ranges."""
         holding = bisect_right(self._firsts, number)
@@ -114,7 +121,7 @@ class Ranges:
         begin = 0 if start is None else self._from(start)
         for number in range(begin, len(self._stretches) if end is None else self._from(end)):
             stretch = self._stretches[number]
-            self._stretches[number] = stretch.with_mask(self._bits.flipped(stretch.mask, only))
+            self._stretches[number] = stretch._replace(mask=self._bits.flipped(stretch.mask, only))
         bounds = [place for place in span if place is not None]
         # Stretches are cut when both edges are right: the masks they begin with are made from the edges before.
         for place in bounds:
@@ -140,10 +147,10 @@ class Ranges:
         if stretch.edge is not None and stretch.edge.place == place:
             slots = toggled(stretch.edge.slots, slot)
             if slots:
-                self._stretches[number] = _Stretch(_Edge(place, slots), stretch.mask, stretch.rest, like=stretch)
+                self._stretches[number] = stretch._replace(edge=_Edge(place, slots))
                 return
             before = self._stretches[number - 1]
-            self._stretches[number - 1 : number + 1] = [_Stretch(before.edge, before.mask, before.rest + stretch.rest)]
+            self._stretches[number - 1 : number + 1] = [_stretch(before.edge, before.mask, before.rest + stretch.rest)]
             del self._firsts[number - 1]
             return
         rest = list(stretch.rest)
@@ -151,7 +158,7 @@ class Ranges:
         known = rest[index].slots if index < len(rest) and rest[index].place == place else None
         slots = toggled(NONE if known is None else known, slot)
         rest[index : index + (known is not None)] = [_Edge(place, slots)] if slots else []
-        self._stretches[number] = _Stretch(stretch.edge, stretch.mask, tuple(rest))
+        self._stretches[number] = _stretch(stretch.edge, stretch.mask, tuple(rest))
 
     def _cut_at(self, place: _Place) -> None:
         """Cuts the stretch a place lies in, if its edges have become too many."""
@@ -168,13 +175,13 @@ class Ranges:
         flips = array("I")
         for following in rest:
             if len(following.slots) > _FLIPS or (collected and len(flips) + len(following.slots) > _FLIPS):
-                yield _Stretch(edge, mask, tuple(collected))
+                yield _stretch(edge, mask, tuple(collected))
                 edge, mask = following, self._bits.flipped(mask, flips + following.slots)
                 collected, flips = [], array("I")
             else:
                 collected.append(following)
                 flips += following.slots
-        yield _Stretch(edge, mask, tuple(collected))
+        yield _stretch(edge, mask, tuple(collected))
 
 
 def spans_of(conditions: Iterable[Numeric]) -> list[Span]:

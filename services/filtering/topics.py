@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from services.filtering.index import Index
-from services.filtering.message import NOTHING, AttributeType, attribute_facets, body_facets
+from services.filtering.message import Attributes, attribute_document, body_document
 from services.filtering.policy import Policy
 from services.filtering.subscription import Subscription
 
@@ -13,7 +13,7 @@ from services.filtering.subscription import Subscription
 class Message:
     """What can be matched: typed attributes by name, and the body."""
 
-    attributes: Mapping[str, tuple[AttributeType, str]]
+    attributes: Attributes
     body: bytes = b""
 
 
@@ -44,8 +44,9 @@ class Topic:
         """
         by_attributes, by_body = self._by_attributes, self._by_body
         # A subscription that takes everything must not fail over a body or an attribute nobody looks at.
-        found = by_attributes.match(attribute_facets(message.attributes) if by_attributes.needs_message else NOTHING)
-        return found + by_body.match(body_facets(message.body) if by_body.needs_message else NOTHING)
+        attributes = attribute_document(message.attributes) if by_attributes.needs_message else None
+        body = body_document(message.body) if by_body.needs_message else None
+        return by_attributes.match_document(attributes) + by_body.match_document(body)
 
 
 def _policies(subscriptions: Mapping[str, Subscription], *, in_body: bool) -> dict[str, Policy]:

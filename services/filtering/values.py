@@ -12,6 +12,8 @@ class Constant(Enum):
     FALSE = "false"
     NULL = "null"
 
+    __hash__ = object.__hash__  # that of Enum is Python, for every look into a table
+
 
 Value = str | Decimal | Constant
 """A scalar: text, an exact decimal number, or a literal. Hashable, and equal only to a value of the same JSON type."""

@@ -11,17 +11,18 @@ from services.filtering.bitset import Bitset
 from services.filtering.masks import BITSET, PORTABLE, compiled
 
 needs_compiled = pytest.mark.skipif(
-    compiled() is None, reason="services/filtering/_bitset.c is not built: there was no C compiler, or no Python.h"
+    compiled() is None, reason="services/filtering/compiled is not built: there was no C compiler, or no Python.h"
 )
 BOTH = (PORTABLE, BITSET)
 MOST = 700
 SLOTS = st.lists(st.integers(0, MOST - 1), max_size=20).map(lambda slots: array("I", sorted(slots)))
+NAMES = [f"owner {slot}" for slot in range(MOST)]
 LISTS = st.lists(SLOTS, max_size=4)
 
 
 def slots_in(bits: Bitset, mask: Any) -> list[int]:
     """The slots of a mask, through the one operation that lists them."""
-    return bits.sift({}, {}, {(): bits.EMPTY}, lambda _shape: bits.EMPTY, mask, list(range(MOST)))
+    return bits.pick(mask, [], list(range(MOST)))
 
 
 @needs_compiled
@@ -48,30 +49,13 @@ def test_masks_are_combined_alike(lists: list[Any]) -> None:
 
 
 @needs_compiled
-@given(
-    alive=SLOTS,
-    failing=st.dictionaries(st.sampled_from("abc"), st.tuples(SLOTS, st.booleans()), max_size=3),
-    shape=SLOTS,
-    keys=st.sets(st.sampled_from("abcd")),
-)
-def test_messages_are_sifted_alike(alive: Any, failing: dict[str, Any], shape: Any, keys: set[str]) -> None:
-    """Masks remembered or computed, for keys that are known or not."""
-    answers = []
-    for bits in BOTH:
-        masks = {key: bits.flipped(bits.EMPTY, slots) for key, (slots, _) in failing.items()}
-        columns = {
-            key: ({("v",): masks[key]} if remembered else {}, lambda _values, mask=masks[key]: mask)
-            for key, (_, remembered) in failing.items()
-        }
-        asked: list[tuple[str, ...]] = []
-
-        def failing_without(wanted: tuple[str, ...], bits: Bitset = bits, asked: list[Any] = asked) -> Any:
-            asked.append(wanted)
-            return bits.flipped(bits.EMPTY, shape)
-
-        mask = bits.flipped(bits.EMPTY, alive)
-        values = dict.fromkeys(sorted(keys), ("v",))
-        answers.append((bits.sift(values, columns, {}, failing_without, mask, list(range(MOST))), asked))
+@given(alive=SLOTS, failing=LISTS)
+def test_owners_are_picked_alike(alive: Any, failing: list[Any]) -> None:
+    """Those of slots that fail nowhere, in the order of the slots."""
+    answers = [
+        bits.pick(bits.flipped(bits.EMPTY, alive), [bits.flipped(bits.EMPTY, slots) for slots in failing], NAMES)
+        for bits in BOTH
+    ]
     assert answers[0] == answers[1]
 
 
@@ -85,10 +69,8 @@ def test_compiled_operations_refuse_what_they_cannot_read() -> None:
     with pytest.raises(TypeError):
         BITSET.flipped(BITSET.EMPTY, [1, 2])
     with pytest.raises(TypeError):
-        BITSET.sift({"a": ("v",)}, {"a": 5}, {}, lambda _shape: BITSET.EMPTY, BITSET.EMPTY, [])  # type: ignore[dict-item]
+        BITSET.pick(BITSET.EMPTY, [7], [])
     with pytest.raises(IndexError):
-        BITSET.sift({}, {}, {(): BITSET.EMPTY}, len, BITSET.flipped(BITSET.EMPTY, array("I", (3,))), ["owner"])
+        BITSET.pick(BITSET.flipped(BITSET.EMPTY, array("I", (3,))), [], ["owner"])
     with pytest.raises(IndexError):
         BITSET.meet([])
-    with pytest.raises(ZeroDivisionError):
-        BITSET.sift({}, {}, {}, lambda _shape: 1 // 0, BITSET.EMPTY, [])

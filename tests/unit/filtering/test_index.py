@@ -14,7 +14,14 @@ from services.filtering.dialect import EVENTBRIDGE, SNS_ATTRIBUTES, SNS_BODY, Di
 from services.filtering.faults import PolicyError
 from services.filtering.index import Index
 from services.filtering.masks import BITSET, PORTABLE
-from services.filtering.message import NOTHING, AttributeType, Facets, attribute_facets, body_facets
+from services.filtering.message import (
+    NOTHING,
+    AttributeType,
+    attribute_facets,
+    body_document,
+    body_facets,
+    document_facets,
+)
 from services.filtering.policy import Policy, parse_policy
 from tests.unit.filtering import reference
 from tests.unit.filtering.generated import BODIES, ELEMENT_BODIES, ELEMENT_POLICIES, policies
@@ -61,13 +68,16 @@ def check_against_the_second_reading(
     """The index, the policies one by one and the second reading agree on every body."""
     unlimited = replace(dialect, max_combinations=None)
     parsed = [read(json.dumps(policy), unlimited) for policy in written]
-    index = Index(enumerate(parsed))
+    indexes = [Index(enumerate(parsed), bits) for bits in EVERY_BITSET]
     for body in bodies:
-        facets = body_facets(json.dumps(body).encode())
+        document = body_document(json.dumps(body).encode())
+        facets = document_facets(document)
         expected = {
             position for position, policy in enumerate(written) if reference.accepts(policy, body, dialect.name)
         }
-        assert set(index.match(facets)) == expected
+        for index in indexes:
+            assert set(index.match(facets)) == expected
+            assert set(index.match_document(document)) == expected
         assert {position for position, policy in enumerate(parsed) if policy.accepts(facets)} == expected
 
 
@@ -149,15 +159,15 @@ def test_changed_index_answers_as_one_built_anew(
     """Policies put, replaced and deleted in any order; no ghosts are left, and an index in hand does not change."""
     random = Random(seed)
     parsed = [read(json.dumps(policy), replace(dialect, max_combinations=None)) for policy in written]
-    facets = [body_facets(json.dumps(body).encode()) for body in bodies]
+    documents = [body_document(json.dumps(body).encode()) for body in bodies]
     index, in_force = Index[int](bits=bits), dict[int, Policy]()
     for _ in range(60):
         before = index, dict(in_force)
         index, in_force = changed(index, in_force, parsed, random)
         for state, policies_then in ((index, in_force), before):
-            check(state, policies_then, random.choice(facets))
-    for view in facets:
-        check(index, in_force, view)
+            check(state, policies_then, random.choice(documents))
+    for document in documents:
+        check(index, in_force, document)
     assert len(index) == len(in_force)
     for owner in list(in_force):
         index = index.changed({}, [owner])
@@ -178,11 +188,13 @@ def changed(
     return index.changed({}, owners), {owner: policy for owner, policy in in_force.items() if owner not in owners}
 
 
-def check(index: Index[int], in_force: dict[int, Policy], facets: Facets) -> None:
-    """The index answers as the policies one by one, and names nobody twice."""
-    found = index.match(facets)
-    assert len(found) == len(set(found))
-    assert set(found) == {owner for owner, policy in in_force.items() if policy.accepts(facets)}
+def check(index: Index[int], in_force: dict[int, Policy], document: dict[str, Any]) -> None:
+    """The index answers as the policies one by one, for facets and for documents, and names nobody twice."""
+    facets = document_facets(document)
+    expected = {owner for owner, policy in in_force.items() if policy.accepts(facets)}
+    for found in (index.match(facets), index.match_document(document)):
+        assert len(found) == len(set(found))
+        assert set(found) == expected
 
 
 @pytest.mark.parametrize("bits", EVERY_BITSET, ids=lambda bits: bits.__name__)
@@ -200,7 +212,7 @@ def test_index_of_many_policies_answers_as_they_do_one_by_one(
     in_force = dict(enumerate(parsed * copies))
     index = Index(in_force.items(), bits=bits)
     for body in bodies:
-        check(index, in_force, body_facets(json.dumps(body).encode()))
+        check(index, in_force, body_document(json.dumps(body).encode()))
 
 
 def test_thousands_of_wildcards_on_one_key_are_not_tried_one_by_one() -> None:
@@ -217,7 +229,7 @@ def test_long_values_are_not_remembered() -> None:
     index = Index(enumerate(eventbridge('{"a": [{"prefix": "x"}]}')))
     for number in range(10):
         assert index.match(body_facets(b'{"a": "x%d%s"}' % (number, b"y" * 1000))) == [0]
-    assert not index._columns["a"].memo
+    assert not index._columns["a"]._memo
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -227,4 +239,4 @@ def test_what_is_remembered_is_bounded() -> None:
     column.memo_limit = 5000
     for number in range(500):
         assert index.match(body_facets(b'{"a": "x%d"}' % number)) == [0]
-        assert len(column.memo) <= 5000 // 160
+        assert len(column._memo) <= 5000 // 160

@@ -10,9 +10,11 @@ from random import Random
 
 import pytest
 
+from services.filtering.bitset import Bitset
 from services.filtering.dialect import EVENTBRIDGE
 from services.filtering.index import Index
-from services.filtering.message import body_facets
+from services.filtering.masks import BITSET, PORTABLE
+from services.filtering.message import body_document, document_facets
 from services.filtering.policy import Policy, parse_policy
 from tests.integration.event_ruler_pairs import event, pattern
 
@@ -22,13 +24,14 @@ _ASKED_EVERY = 20
 _LOOK_EVERY = 500
 
 
-def test_changed_index_is_as_one_built_anew() -> None:
+@pytest.mark.parametrize("bits", list(dict.fromkeys((PORTABLE, BITSET))), ids=lambda bits: bits.__name__)
+def test_changed_index_is_as_one_built_anew(bits: Bitset) -> None:
     """The same answers, the same structure, nothing left behind; compared again and again on the way."""
     seed = secrets.randbits(32)
     random = Random(seed)
     policies = [parse_policy(json.dumps(pattern(random)), EVENTBRIDGE) for _ in range(1500)]
-    views = [body_facets(json.dumps(event(random)).encode()) for _ in range(60)]
-    index, in_force = Index[int](), dict[int, Policy]()
+    documents = [body_document(json.dumps(event(random)).encode()) for _ in range(60)]
+    index, in_force = Index[int](bits=bits), dict[int, Policy]()
     for step in range(1, CHANGES + 1):
         owner = random.randrange(_OWNERS)
         if random.random() < 0.6:
@@ -39,12 +42,15 @@ def test_changed_index_is_as_one_built_anew() -> None:
             index = index.changed({}, [owner])
         if step % _ASKED_EVERY:
             continue
-        view = random.choice(views)
-        assert set(index.match(view)) == {o for o, p in in_force.items() if p.accepts(view)}, f"step {step}, {seed=}"
+        document = random.choice(documents)
+        view = document_facets(document)
+        expected = {owner for owner, policy in in_force.items() if policy.accepts(view)}
+        assert set(index.match_document(document)) == set(index.match(view)) == expected, f"step {step}, {seed=}"
         if step % _LOOK_EVERY == 0:
-            check_structure(index, Index(in_force.items()), seed)
-    for view in views:
-        assert set(index.match(view)) == set(Index(in_force.items()).match(view)), f"{seed=}"
+            check_structure(index, Index(in_force.items(), bits), seed)
+    anew = Index(in_force.items(), bits)
+    for document in documents:
+        assert set(index.match_document(document)) == set(anew.match_document(document)), f"{seed=}"
 
 
 def check_structure(index: Index[int], anew: Index[int], seed: int) -> None:
@@ -52,10 +58,10 @@ def check_structure(index: Index[int], anew: Index[int], seed: int) -> None:
     assert len(index) == len(anew), f"{seed=}"
     assert index._access._crowds == anew._access._crowds, f"{seed=}"
     assert sum(branch is not None for branch in index._branches) + len(index._free) == len(index._branches)
-    filed = {(key, b) for key, table in index._access._filed.items() for bs in table.values() for b in bs}
+    filed = {entry.branch for table in index._access._filed.values() for entries in table.values() for entry in entries}
     slots = {b for b in index._branches if b is not None}
     branches = {b for homes in index._homes.values() for b, _ in homes}
-    assert branches == slots | {branch for _, branch in filed}, f"{seed=}"
+    assert branches == slots | filed, f"{seed=}"
     for key, column in index._columns.items():
         assert column.rules == sum(rule.key == key for branch in slots for rule in branch.rules), f"{key}, {seed=}"
         lookups = (column._accepted, column._forbidden, column._forbidden_everywhere)

@@ -31,7 +31,7 @@ PROBES = [Decimal(number) / 2 for number in range(-12, 13)]
 
 def slots_in(bits: Bitset, mask: object, count: int) -> set[int]:
     """The slots of a mask, through the one operation that lists them."""
-    return set(bits.sift({}, {}, {(): bits.EMPTY}, lambda _shape: bits.EMPTY, mask, list(range(count))))
+    return set(bits.pick(mask, [], list(range(count))))
 
 
 def expected(rules: list[list[Numeric]], number: Decimal, filed: set[int]) -> set[int]:
