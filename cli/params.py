@@ -235,12 +235,30 @@ def _print_change(response: "config_service_pb2.WatchParametersResponse", *, as_
     elif kind == "notice":
         notice = response.notice
         row |= {"name": notice.name, "revision": notice.revision, "value": notice.policy_type}
+    elif kind == "metadata":
+        row |= _metadata_row(response.metadata)
     else:
         row |= {"revision": response.bookmark.revision}
     if as_json:
         print(json.dumps(row, ensure_ascii=False), flush=True)
     elif kind != "bookmark":
         print_line(row, ("revision", "event", "name", "version", "value"))
+
+
+def _metadata_row(change: "config_service_pb2.ParameterMetadata") -> dict[str, Any]:
+    labels, tags = dict(sorted(change.labels.items())), dict(sorted(change.tags.items()))
+    texts = (
+        f"{kind}=({', '.join(f'{k}: {v}' for k, v in pairs)})"
+        for kind, pairs in (("labels", labels.items()), ("tags", tags.items()))
+        if pairs
+    )
+    return {
+        "name": change.name,
+        "revision": change.revision,
+        "labels": labels,
+        "tags": tags,
+        "value": " ".join(texts),
+    }
 
 
 def _row(parameter: "parameter_pb2.Parameter") -> dict[str, Any]:

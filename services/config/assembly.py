@@ -12,7 +12,7 @@ from services.config.expiry import Expiry
 from services.config.guard import Guard
 from services.config.identity import CallerIdentity
 from services.config.key_file import LocalKeys
-from services.config.parameter import Parameter
+from services.config.parameter import Deletion, MetadataChange, Notice, Parameter, ParameterEvent
 from services.config.pattern import PatternProcess
 from services.config.registry import ParameterRegistry
 from services.config.rewrapping import Rewrapping
@@ -133,16 +133,22 @@ async def note_unaudited(store: ParameterStore, audit: AuditLog) -> None:
             )
             return
         for event in page.events:
-            put = event if isinstance(event, Parameter) else None
-            record = AuditRecord(
-                principal=put.modified_by if put else "",
-                action="write" if put else "delete",
-                name=event.name,
-                result="found after a restart",
-                version=put.version if put else 0,
-                revision=event.revision,
-            )
-            await audit.add(record)
+            await audit.add(_found_after_restart(event))
+
+
+_ACTIONS = {Parameter: "write", Deletion: "delete", MetadataChange: "metadata", Notice: "notice"}
+
+
+def _found_after_restart(event: ParameterEvent) -> AuditRecord:
+    put = event if isinstance(event, Parameter) else None
+    return AuditRecord(
+        principal=put.modified_by if put else "",
+        action=_ACTIONS[type(event)],
+        name=event.name,
+        result="found after a restart",
+        version=put.version if put else 0,
+        revision=event.revision,
+    )
 
 
 def _ssm_server(settings: ConfigSettings, guard: Guard, access: AccessControl | None) -> HttpServer:

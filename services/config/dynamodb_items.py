@@ -17,7 +17,16 @@ from typing import Any, TypeAlias
 
 from botocore.exceptions import ClientError
 
-from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent, ParameterType, Sealed, Tier
+from services.config.parameter import (
+    Deletion,
+    MetadataChange,
+    Notice,
+    Parameter,
+    ParameterEvent,
+    ParameterType,
+    Sealed,
+    Tier,
+)
 from services.runtime.errors import FailedPreconditionError
 
 Item: TypeAlias = dict[str, Any]
@@ -133,15 +142,17 @@ def current_of(item: Item | None) -> Current | None:
 
 
 def event_item(event: ParameterEvent) -> Item:
-    key = event_key(event.revision)
+    key = {**event_key(event.revision), "name": text(event.name), "revision": number(event.revision)}
     match event:
         case Parameter():
             return {**key, **parameter_item(event)}
         case Notice():
-            notice = {"notice": text(event.policy_type), "due_at": number(event.due_at)}
-            return {**key, "name": text(event.name), "revision": number(event.revision), **notice}
+            return {**key, "notice": text(event.policy_type), "due_at": number(event.due_at)}
+        case MetadataChange():
+            metadata = {"labels": dict(event.labels), "tags": dict(event.tags)}
+            return {**key, "metadata": text(json.dumps(metadata))}
         case Deletion():
-            return {**key, "name": text(event.name), "revision": number(event.revision)}
+            return key
 
 
 def event_of(item: Item) -> ParameterEvent:
@@ -150,6 +161,9 @@ def event_of(item: Item) -> ParameterEvent:
     name, revision = item["name"]["S"], int(item["revision"]["N"])
     if "notice" in item:
         return Notice(name=name, revision=revision, policy_type=item["notice"]["S"], due_at=float(item["due_at"]["N"]))
+    if "metadata" in item:
+        metadata = json.loads(item["metadata"]["S"])
+        return MetadataChange(name=name, revision=revision, labels=metadata["labels"], tags=metadata["tags"])
     return Deletion(name=name, revision=revision)
 
 

@@ -32,17 +32,19 @@ from services.config.dynamodb_items import (
     version_partition,
 )
 from services.config.dynamodb_table import ConflictError, Table
-from services.config.parameter import KEPT_VERSIONS, Deletion, Parameter, ParameterEvent, Tier
+from services.config.parameter import KEPT_VERSIONS, Deletion, MetadataChange, Parameter, ParameterEvent, Tier
 from services.config.path import Selector, below, concerns, is_child
 from services.config.policies import first_notice
 from services.config.store import (
     Decide,
     EventPage,
     Found,
+    LabelMove,
     Listener,
     Listing,
     Retag,
     StoredEnvelope,
+    Tagged,
     check_resumable,
     check_room_for_labels,
     check_room_for_version,
@@ -167,41 +169,41 @@ class DynamoDbStore:
                 return float(page[0]["due_at"]["N"]) if page else None
         return None
 
-    async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> int:
-        async def attempt() -> int:
-            current = await self._current(name)
+    async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> LabelMove:
+        async def attempt() -> LabelMove:
+            revision, current = await self._state_of(name)
             found = await self._version(current, version)
             if current is None or found is None:
                 raise not_found(name if version is None else f"{name}:{version}")
             check_room_for_labels(name, found.version, {*current.labels_of(found.version), *labels})
             moved = {**current.labels, **dict.fromkeys(labels, found.version)}
-            await self._table.write_together(self._changed(current, labels=moved))
-            return found.version
+            told = await self._commit_metadata(revision, current, replace(current, labels=moved))
+            return LabelMove(version=found.version, labels=labels, revision=told)
 
         return await self._repeated(attempt)
 
-    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> Sequence[str]:
-        async def attempt() -> Sequence[str]:
-            current = await self._current(name)
+    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> LabelMove:
+        async def attempt() -> LabelMove:
+            revision, current = await self._state_of(name)
             if current is None or await self._version(current, version) is None:
                 raise not_found(f"{name}:{version}")
             removed = [label for label in labels if current.labels.get(label) == version]
             left = {label: labelled for label, labelled in current.labels.items() if label not in removed}
-            await self._table.write_together(self._changed(current, labels=left))
-            return removed
+            told = await self._commit_metadata(revision, current, replace(current, labels=left))
+            return LabelMove(version=version, labels=removed, revision=told)
 
         return await self._repeated(attempt)
 
-    async def retag(self, name: str, retag: Retag) -> Mapping[str, str]:
-        async def attempt() -> Mapping[str, str]:
-            current = await self._current(name)
+    async def retag(self, name: str, retag: Retag) -> Tagged:
+        async def attempt() -> Tagged:
+            revision, current = await self._state_of(name)
             if current is None:
                 raise not_found(name)
             tags = retag(current.parameter)
             tagged = replace(current.parameter, tags=tags)
             version = _put(version_key(name, current.generation, tagged.version), tagged)
-            await self._table.write_together([*self._changed(current, parameter=tagged), version])
-            return tags
+            told = await self._commit_metadata(revision, current, replace(current, parameter=tagged), version)
+            return Tagged(tags=tags, revision=told)
 
         return await self._repeated(attempt)
 
@@ -350,6 +352,16 @@ class DynamoDbStore:
         ]
         await self._table.write_together([{"Update": store}, *puts, *writes])
 
+    async def _commit_metadata(self, revision: int, before: Current, after: Current, *more: Item) -> int:
+        """Writes other labels or tags; answers the revision, 0 when they are the same."""
+        if after == before:
+            return 0
+        name, tags = after.parameter.name, after.parameter.tags
+        event = MetadataChange(name=name, revision=revision + 1, labels=after.labels, tags=tags)
+        writes = self._written(before, replace(after, stamp=before.stamp + 1))
+        await self._commit(revision, [event], [*writes, *more], {})
+        return event.revision
+
     def _written(self, before: Current | None, after: Current | None) -> list[Item]:
         """The writes that lead a parameter's own item, and its due item, from one state to another."""
         condition: Item = {"ConditionExpression": "attribute_not_exists(pk)"}
@@ -371,9 +383,6 @@ class DynamoDbStore:
             item = {**due_key(name, new), "name": {"S": name}, "due_at": number(new)}
             writes.append({"Put": {"Item": item}})
         return writes
-
-    def _changed(self, current: Current, **changes: Any) -> list[Item]:
-        return self._written(current, replace(current, stamp=current.stamp + 1, **changes))
 
     async def _act_on(self, name: str, now: float) -> int:
         revision, current = await self._state_of(name)

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Sequence
 from penstock.config.v1 import config_service_pb2, parameter_pb2
 
 from services.config.filters import EQUALS, Filter, checked_filters
-from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent, ParameterType, Tier
+from services.config.parameter import (
+    Deletion,
+    MetadataChange,
+    Notice,
+    Parameter,
+    ParameterEvent,
+    ParameterType,
+    Tier,
+)
 from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark
 from services.runtime.errors import invalid_field
@@ -99,6 +107,11 @@ def watch_message_of(event: ParameterEvent | Bookmark) -> config_service_pb2.Wat
         case Deletion():
             delete = config_service_pb2.ParameterDelete(name=event.name, revision=event.revision)
             return config_service_pb2.WatchParametersResponse(delete=delete)
+        case MetadataChange():
+            metadata = config_service_pb2.ParameterMetadata(
+                name=event.name, revision=event.revision, labels=event.labels, tags=event.tags
+            )
+            return config_service_pb2.WatchParametersResponse(metadata=metadata)
         case Notice():
             notice = config_service_pb2.ParameterNotice(
                 name=event.name, revision=event.revision, policy_type=event.policy_type

@@ -15,6 +15,7 @@ from services.config.filters import Filter
 from services.config.parameter import Parameter, ParameterEvent, Sealed
 from services.config.path import parse_name, parse_path, parse_selector
 from services.config.registry import Batch, Labelled, Page, ParameterRegistry, Unlabelled
+from services.config.store import Tagged
 from services.config.update import ParameterUpdate, not_found
 from services.config.watch import Bookmark, WatchHub
 from services.runtime.errors import InvalidArgumentError, PenstockError, PermissionDeniedError, invalid_field
@@ -87,17 +88,17 @@ class Session:
     async def label(self, text: str, labels: Sequence[str], *, version: int | None) -> Labelled:
         name = await self._permitted(Action.LABEL, text)
         labelling = self._registry.label(text, labels, version=version)
-        return await self._audited(Action.LABEL, name, labelling, lambda done: (done.version, 0))
+        return await self._audited(Action.LABEL, name, labelling, lambda done: (done.version, done.revision))
 
     async def unlabel(self, text: str, labels: Sequence[str], *, version: int) -> Unlabelled:
         name = await self._permitted(Action.LABEL, text)
         unlabelling = self._registry.unlabel(text, labels, version=version)
-        return await self._audited(Action.LABEL, name, unlabelling, lambda _done: (version, 0))
+        return await self._audited(Action.LABEL, name, unlabelling, lambda done: (version, done.revision))
 
-    async def tag(self, text: str, tags: Mapping[str, str], *, removed: Sequence[str] = ()) -> Mapping[str, str]:
+    async def tag(self, text: str, tags: Mapping[str, str], *, removed: Sequence[str] = ()) -> Tagged:
         name = await self._permitted(Action.WRITE, text)
         tagging = self._registry.tag(text, tags, removed=removed)
-        return await self._audited(Action.WRITE, name, tagging, lambda _tags: (0, 0), as_action="tag")
+        return await self._audited(Action.WRITE, name, tagging, lambda tagged: (0, tagged.revision), as_action="tag")
 
     async def get(self, text: str, *, decrypt: bool) -> Parameter:
         selector = parse_selector(text)

@@ -102,5 +102,21 @@ class Notice:
     due_at: float
 
 
-ParameterEvent = Parameter | Deletion | Notice
-"""What happened in the store: a version was written, a parameter deleted, a notice given. Revisions order them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataChange:
+    """Labels or tags of a parameter have changed, its versions have not.
+
+    `labels` maps every label of the parameter to the version that carries it now, `tags` are all it has now.
+    """
+
+    name: str
+    revision: int
+    labels: Mapping[str, int]
+    tags: Mapping[str, str]
+
+
+ParameterEvent = Parameter | Deletion | MetadataChange | Notice
+"""What happened in the store: a version was written, a parameter deleted, labelled or tagged, a notice given.
+
+Revisions order them.
+"""

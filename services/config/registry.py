@@ -18,7 +18,7 @@ from services.config.parameter import (
 )
 from services.config.path import Selector, parse_name, parse_path, parse_selector
 from services.config.schemas import SchemaBook, is_schema
-from services.config.store import ParameterStore
+from services.config.store import ParameterStore, Tagged
 from services.config.tier import check_room
 from services.config.update import (
     ParameterUpdate,
@@ -67,10 +67,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """The version that carries the labels now, and those that were not attached because they are malformed."""
+    """The version that carries the labels now, and those that were not attached because they are malformed.
+
+    `revision`, here and below, is that of the change, 0 when it changed nothing.
+    """
 
     version: int
     invalid_labels: Sequence[str]
+    revision: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,7 @@ class Unlabelled:
 
     removed: Sequence[str]
     invalid: Sequence[str]
+    revision: int
 
 
 class _ChangedError(Exception):
@@ -215,8 +220,9 @@ class ParameterRegistry:
             raise invalid_field("labels", f"{len(labels)} labels are given, 1 to {MAX_LABELS} are allowed")
         wanted = list(dict.fromkeys(labels))
         good = [label for label in wanted if is_label(label)]
-        labelled = await self._store.label(name, good, version=version)
-        return Labelled(version=labelled, invalid_labels=[label for label in wanted if label not in good])
+        moved = await self._store.label(name, good, version=version)
+        invalid = [label for label in wanted if label not in good]
+        return Labelled(version=moved.version, invalid_labels=invalid, revision=moved.revision)
 
     async def unlabel(self, text: str, labels: Sequence[str], *, version: int) -> Unlabelled:
         """Takes labels from a version."""
@@ -224,11 +230,12 @@ class ParameterRegistry:
         if not 1 <= len(labels) <= MAX_LABELS:
             raise invalid_field("labels", f"{len(labels)} labels are given, 1 to {MAX_LABELS} are allowed")
         wanted = list(dict.fromkeys(labels))
-        removed = await self._store.unlabel(name, wanted, version=version)
-        return Unlabelled(removed=removed, invalid=[label for label in wanted if label not in removed])
+        moved = await self._store.unlabel(name, wanted, version=version)
+        invalid = [label for label in wanted if label not in moved.labels]
+        return Unlabelled(removed=moved.labels, invalid=invalid, revision=moved.revision)
 
-    async def tag(self, text: str, tags: Mapping[str, str], *, removed: Sequence[str] = ()) -> Mapping[str, str]:
-        """Sets and removes tags of a parameter, without a new version; answers all it has then."""
+    async def tag(self, text: str, tags: Mapping[str, str], *, removed: Sequence[str] = ()) -> Tagged:
+        """Sets and removes tags of a parameter, without a new version."""
         name = parse_name(text)
         check_tags(tags)
 

@@ -5,7 +5,7 @@ So schemas are versioned, guarded and pushed like everything else; all that appl
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent
+from services.config.parameter import Deletion, Parameter, ParameterEvent
 from services.config.path import below
 from services.config.store import ParameterStore
 from services.runtime.errors import FieldViolation, InvalidArgumentError
@@ -60,7 +60,7 @@ class SchemaBook:
 
     def _take(self, events: Sequence[ParameterEvent]) -> None:
         for event in events:
-            if not is_schema(event.name) or isinstance(event, Notice):
+            if not is_schema(event.name):
                 continue
             path = event.name.removeprefix(PREFIX)
             if isinstance(event, Deletion):

@@ -90,7 +90,9 @@ class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
         self, request: messages.LabelParameterVersionRequest, context: Context
     ) -> messages.LabelParameterVersionResponse:
         labelled = await self._session(context).label(request.name, request.labels, version=request.version or None)
-        return messages.LabelParameterVersionResponse(version=labelled.version, invalid_labels=labelled.invalid_labels)
+        return messages.LabelParameterVersionResponse(
+            version=labelled.version, invalid_labels=labelled.invalid_labels, revision=labelled.revision
+        )
 
     async def UnlabelParameterVersion(  # noqa: N802
         self, request: messages.UnlabelParameterVersionRequest, context: Context
@@ -98,13 +100,15 @@ class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
         if request.version < 1:
             raise invalid_field("version", f"{request.version} is no version: they count from 1")
         done = await self._session(context).unlabel(request.name, request.labels, version=request.version)
-        return messages.UnlabelParameterVersionResponse(removed_labels=done.removed, invalid_labels=done.invalid)
+        return messages.UnlabelParameterVersionResponse(
+            removed_labels=done.removed, invalid_labels=done.invalid, revision=done.revision
+        )
 
     async def TagParameter(  # noqa: N802
         self, request: messages.TagParameterRequest, context: Context
     ) -> messages.TagParameterResponse:
-        tags = await self._session(context).tag(request.name, dict(request.tags), removed=request.removed_keys)
-        return messages.TagParameterResponse(tags=tags)
+        tagged = await self._session(context).tag(request.name, dict(request.tags), removed=request.removed_keys)
+        return messages.TagParameterResponse(tags=tagged.tags, revision=tagged.revision)
 
     async def ExplainAccess(  # noqa: N802
         self, request: messages.ExplainAccessRequest, context: Context

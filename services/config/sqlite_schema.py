@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent, ParameterType, Sealed, Tier
+from services.config.parameter import (
+    Deletion,
+    MetadataChange,
+    Notice,
+    Parameter,
+    ParameterEvent,
+    ParameterType,
+    Sealed,
+    Tier,
+)
 from services.runtime.sqlite_file import Schema
 
 _TABLES = """
@@ -40,7 +49,8 @@ CREATE TABLE events (
     key_id TEXT,
     modified_by TEXT,
     notice TEXT,
-    due_at REAL
+    due_at REAL,
+    labels TEXT
 );
 CREATE UNIQUE INDEX versions ON events (name, version) WHERE live = 1;
 CREATE INDEX not_live ON events (revision) WHERE live = 0;
@@ -76,6 +86,8 @@ CREATE INDEX notices ON parameters (notice_at) WHERE notice_at IS NOT NULL;
 CREATE INDEX tiers ON parameters (tier);
 """
 
+_FROM_VERSION_2 = "ALTER TABLE events ADD COLUMN labels TEXT;"
+
 _COLUMNS = (
     "revision, name, version, type, value, envelope, modified_at, description, allowed_pattern, data_type, expires_at, "
     "tags, json_schema, tier, policies, key_id, modified_by"
@@ -83,7 +95,7 @@ _COLUMNS = (
 INSERT_VERSION = f"INSERT INTO events ({_COLUMNS}, live) VALUES ({', '.join('?' * len(_COLUMNS.split(',')))}, 1)"  # noqa: S608
 """Takes `values_of`."""
 
-EVENT_COLUMNS = ", ".join(f"e.{column.strip()}" for column in f"{_COLUMNS}, notice, due_at".split(","))
+EVENT_COLUMNS = ", ".join(f"e.{column.strip()}" for column in f"{_COLUMNS}, notice, due_at, labels".split(","))
 """What `event_of` reads."""
 
 VERSION_COLUMNS = (
@@ -92,8 +104,10 @@ VERSION_COLUMNS = (
 )
 """What `version_of` reads."""
 
+_TAGS = 11
 _NOTICE = len(_COLUMNS.split(","))
-_LABELS = _NOTICE + 2
+_ALL_LABELS = _NOTICE + 2
+_LABELS = _NOTICE + 3
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -103,6 +117,8 @@ def event_of(row: tuple[Any, ...]) -> ParameterEvent:
         return _parameter(row, ())
     if row[_NOTICE] is not None:
         return Notice(name=row[1], revision=row[0], policy_type=row[_NOTICE], due_at=row[_NOTICE + 1])
+    if row[_ALL_LABELS] is not None:
+        return MetadataChange(name=row[1], revision=row[0], labels=json.loads(row[_ALL_LABELS]), tags=_tags(row[_TAGS]))
     return Deletion(name=row[1], revision=row[0])
 
 
@@ -152,13 +168,17 @@ def _parameter(row: tuple[Any, ...], labels: tuple[str, ...]) -> Parameter:
         allowed_pattern=pattern,
         data_type=data_type,
         expires_at=expires_at,
-        tags=MappingProxyType(json.loads(tags)) if tags else _NO_TAGS,
+        tags=_tags(tags),
         json_schema=json_schema or "",
         tier=Tier(tier) if tier else Tier.STANDARD,
         policies=policies or "",
         key_id=key_id or "",
         modified_by=modified_by or "",
     )
+
+
+def _tags(text: str | None) -> Mapping[str, str]:
+    return MappingProxyType(json.loads(text)) if text else _NO_TAGS
 
 
 def _faults(connection: sqlite3.Connection) -> list[str]:
@@ -171,9 +191,9 @@ def _faults(connection: sqlite3.Connection) -> list[str]:
 
 SCHEMA = Schema(
     application_id=0x50454E43,
-    version=2,
+    version=3,
     tables=_TABLES,
     faults=_faults,
-    upgrades={1: _FROM_VERSION_1},
+    upgrades={1: _FROM_VERSION_1, 2: _FROM_VERSION_2},
     restore="penstock config restore BACKUP",
 )

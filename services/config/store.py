@@ -13,6 +13,7 @@ from services.config.parameter import (
     KEPT_VERSIONS,
     MAX_LABELS,
     Deletion,
+    MetadataChange,
     Notice,
     Parameter,
     ParameterEvent,
@@ -57,6 +58,26 @@ class EventPage:
 
     events: Sequence[ParameterEvent]
     revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelMove:
+    """The version whose labels were asked to change, those that were moved to it or taken from it, and the revision.
+
+    The revision is 0 when nothing changed.
+    """
+
+    version: int
+    labels: Sequence[str]
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """All tags of a parameter now, and the revision since when; 0 when nothing changed."""
+
+    tags: Mapping[str, str]
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,23 +127,25 @@ class ParameterStore(Protocol):
     async def next_due(self) -> float | None:
         """When there is something for `act_on_due` to do; None when there never is."""
 
-    async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> int:
-        """Moves well-formed labels to a version, the newest by default; answers the version.
+    async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> LabelMove:
+        """Moves well-formed labels to a version, the newest by default.
+
+        It is a revision, as are `unlabel` and `retag`, unless nothing changes by it.
 
         Raises:
             NotFoundError: no such version.
             FailedPreconditionError: the version would carry more labels than it may.
         """
 
-    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> Sequence[str]:
+    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> LabelMove:
         """Takes labels from a version; answers those it carried.
 
         Raises:
             NotFoundError: no such version.
         """
 
-    async def retag(self, name: str, retag: Retag) -> Mapping[str, str]:
-        """Gives a parameter the tags that `retag` decides on, without a new version; answers them.
+    async def retag(self, name: str, retag: Retag) -> Tagged:
+        """Gives a parameter the tags that `retag` decides on, without a new version.
 
         Raises:
             NotFoundError: no such parameter; and what `retag` raises.
@@ -326,31 +349,33 @@ class MemoryStore:
         dues = (history.due_at() for history in self._histories.values())
         return min((due for due in dues if due is not None), default=None)
 
-    async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> int:
+    async def label(self, name: str, labels: Sequence[str], *, version: int | None = None) -> LabelMove:
         history = self._histories.get(name)
         found = history.find(version=version) if history else None
         if history is None or found is None:
             raise not_found(name if version is None else f"{name}:{version}")
         check_room_for_labels(name, found.version, {*found.labels, *labels})
-        history.labels.update(dict.fromkeys(labels, found.version))
-        return found.version
+        revision = self._relabel(name, history, {**history.labels, **dict.fromkeys(labels, found.version)})
+        return LabelMove(version=found.version, labels=labels, revision=revision)
 
-    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> Sequence[str]:
+    async def unlabel(self, name: str, labels: Sequence[str], *, version: int) -> LabelMove:
         history = self._histories.get(name)
         if history is None or history.find(version=version) is None:
             raise not_found(f"{name}:{version}")
         removed = [label for label in labels if history.labels.get(label) == version]
-        for label in removed:
-            del history.labels[label]
-        return removed
+        left = {label: labelled for label, labelled in history.labels.items() if label not in removed}
+        return LabelMove(version=version, labels=removed, revision=self._relabel(name, history, left))
 
-    async def retag(self, name: str, retag: Retag) -> Mapping[str, str]:
+    async def retag(self, name: str, retag: Retag) -> Tagged:
         history = self._histories.get(name)
         if history is None:
             raise not_found(name)
-        tags = retag(history.versions[-1])
-        history.versions[-1] = replace(history.versions[-1], tags=tags)
-        return tags
+        before = history.versions[-1]
+        tags = retag(before)
+        if tags == before.tags:
+            return Tagged(tags=tags)
+        history.versions[-1] = replace(before, tags=tags)
+        return Tagged(tags=tags, revision=self._tell_metadata(name, history))
 
     async def count(self, tier: Tier) -> int:
         return sum(history.versions[-1].tier is tier for history in self._histories.values())
@@ -419,6 +444,18 @@ class MemoryStore:
     def _due_histories(self, now: float) -> list[tuple[tuple[float, str], _History]]:
         dues = ((history.due_at(), name, history) for name, history in self._histories.items())
         return [((due, name), history) for due, name, history in dues if due is not None and due <= now]
+
+    def _relabel(self, name: str, history: _History, labels: dict[str, int]) -> int:
+        if labels == history.labels:
+            return 0
+        history.labels = labels
+        return self._tell_metadata(name, history)
+
+    def _tell_metadata(self, name: str, history: _History) -> int:
+        revision = self._revision + 1
+        tags = history.versions[-1].tags
+        self._commit(MetadataChange(name=name, revision=revision, labels=dict(history.labels), tags=tags))
+        return revision
 
     def _commit(self, event: ParameterEvent) -> None:
         self._revision = event.revision

@@ -10,6 +10,7 @@ import pytest
 from services.config.parameter import (
     KEPT_VERSIONS,
     Deletion,
+    MetadataChange,
     Notice,
     Parameter,
     ParameterEvent,
@@ -18,7 +19,7 @@ from services.config.parameter import (
     Tier,
 )
 from services.config.path import Selector
-from services.config.store import Decide, ParameterStore
+from services.config.store import Decide, LabelMove, ParameterStore, Tagged
 from services.runtime.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -151,7 +152,7 @@ class ParameterStoreContract:
             ]
         )
         assert [one and one.value for one in found.parameters] == ["three", "one", "two", None, None, None]
-        assert found.revision == 3
+        assert found.revision == 4
 
     async def test_listing_is_ordered_and_keeps_to_its_path(self, store: ParameterStore) -> None:
         """Neither neighbours with the same beginning nor the path itself belong to it."""
@@ -175,11 +176,11 @@ class ParameterStoreContract:
         """The next put of the name begins again with version 1, at a new revision."""
         await put(store, "/a", "old")
         await store.label("/a", ["stable"])
-        assert await store.delete("/a") == 2
+        assert await store.delete("/a") == 3
         assert await current(store, "/a") is None
         assert await store.versions("/a", limit=10) in ([], ())
         again = await put(store, "/a", "new")
-        assert (again.version, again.revision) == (1, 3)
+        assert (again.version, again.revision) == (1, 4)
         found = await store.get([Selector(name="/a", label="stable")])
         assert found.parameters == [None]
 
@@ -210,7 +211,7 @@ class ParameterStoreContract:
         await store.label("/a", ["stable"], version=1)
         with pytest.raises(FailedPreconditionError, match="carries a label"):
             await put(store, "/a")
-        assert store.revision == KEPT_VERSIONS
+        assert store.revision == KEPT_VERSIONS + 1
         await store.label("/a", ["stable"], version=2)
         assert (await put(store, "/a")).version == KEPT_VERSIONS + 1
 
@@ -218,8 +219,8 @@ class ParameterStoreContract:
         """It names one version at a time, and is shown with it."""
         for _ in range(2):
             await put(store, "/a")
-        assert await store.label("/a", ["stable", "beta"], version=1) == 1
-        assert await store.label("/a", ["stable"]) == 2
+        assert (await store.label("/a", ["stable", "beta"], version=1)).version == 1
+        assert (await store.label("/a", ["stable"])).version == 2
         labels = {one.version: one.labels for one in await store.versions("/a", limit=10)}
         assert labels == {1: ("beta",), 2: ("stable",)}
         with pytest.raises(NotFoundError):
@@ -269,8 +270,10 @@ class ParameterStoreContract:
         for _ in range(2):
             await put(store, "/a")
         await store.label("/a", ["stable", "beta"], version=1)
-        assert list(await store.unlabel("/a", ["beta", "other"], version=1)) == ["beta"]
-        assert list(await store.unlabel("/a", ["stable"], version=2)) == []
+        assert await store.unlabel("/a", ["beta", "other"], version=1) == LabelMove(
+            version=1, labels=["beta"], revision=4
+        )
+        assert await store.unlabel("/a", ["stable"], version=2) == LabelMove(version=2, labels=[])
         assert [one.labels for one in await store.versions("/a", limit=9)] == [(), ("stable",)]
         with pytest.raises(NotFoundError):
             await store.unlabel("/a", ["stable"], version=3)
@@ -278,19 +281,39 @@ class ParameterStoreContract:
     async def test_tags_change_without_a_new_version(self, store: ParameterStore) -> None:
         """The next version has them too; what the decision raises is raised."""
         await put(store, "/a")
-        revision = store.revision
 
         def refuse(_current: Parameter) -> dict[str, str]:
             raise AbortedError("no", reason="ERROR_REASON_VERSION_CONFLICT")
 
-        assert await store.retag("/a", lambda current: {**current.tags, "new": "ö"}) == {"team": "lab", "new": "ö"}
+        tags = {"team": "lab", "new": "ö"}
+        assert await store.retag("/a", lambda current: {**current.tags, "new": "ö"}) == Tagged(tags=tags, revision=2)
+        assert await store.retag("/a", lambda current: current.tags) == Tagged(tags=tags)
         with pytest.raises(AbortedError):
             await store.retag("/a", refuse)
         with pytest.raises(NotFoundError):
             await store.retag("/b", lambda _current: {})
         found = await current(store, "/a")
         assert found is not None
-        assert (found.tags, found.version, store.revision) == ({"team": "lab", "new": "ö"}, 1, revision)
+        assert (found.tags, found.version, store.revision) == (tags, 1, 2)
+
+    async def test_labels_and_tags_that_change_are_events(self, store: ParameterStore) -> None:
+        """With all labels and tags of the parameter then: who wants `name:label` hears. Repetitions are none."""
+        for _ in range(2):
+            await put(store, "/a")
+        await store.label("/a", ["stable", "beta"], version=1)
+        await store.label("/a", ["stable"], version=2)
+        await store.label("/a", ["stable"], version=2)
+        await store.unlabel("/a", ["beta"], version=1)
+        await store.unlabel("/a", ["beta"], version=1)
+        await store.retag("/a", lambda _current: {"team": "shop"})
+        page = await store.events("/a", after=2, limit=9)
+        assert page.events == [
+            MetadataChange(name="/a", revision=3, labels={"beta": 1, "stable": 1}, tags={"team": "lab"}),
+            MetadataChange(name="/a", revision=4, labels={"beta": 1, "stable": 2}, tags={"team": "lab"}),
+            MetadataChange(name="/a", revision=5, labels={"stable": 2}, tags={"team": "lab"}),
+            MetadataChange(name="/a", revision=6, labels={"stable": 2}, tags={"team": "shop"}),
+        ]
+        assert store.revision == 6
 
     async def test_parameters_are_counted_by_tier(self, store: ParameterStore) -> None:
         """As they are now."""
@@ -397,7 +420,7 @@ class ParameterStoreContract:
             await store.events("/", after=2, limit=10)
 
     async def test_listeners_hear_each_event_once_and_in_order(self, store: ParameterStore) -> None:
-        """Before the write returns, labels excepted: they are no event."""
+        """Before the write returns."""
         heard: list[ParameterEvent] = []
 
         def listen(events: Sequence[ParameterEvent]) -> None:
@@ -409,5 +432,5 @@ class ParameterStoreContract:
         await asyncio.gather(*(put(store, f"/{number}") for number in range(20)))
         await store.label("/a", ["stable"])
         await store.delete("/a")
-        assert [event.revision for event in heard] == list(range(1, 23))
-        assert isinstance(heard[-1], Deletion)
+        assert [event.revision for event in heard] == list(range(1, 24))
+        assert [type(event) for event in heard[-2:]] == [MetadataChange, Deletion]

@@ -191,6 +191,8 @@ class ParameterWatcher:
                 self._delete(response.delete.name, response.delete.revision)
                 if unlisted is None:
                     self._advance(response.delete.revision)
+            case "metadata" | "notice" as kind if unlisted is None:  # no value is another by them
+                self._advance(getattr(response, kind).revision)
             case "bookmark":
                 for name in sorted(unlisted or ()):
                     self._delete(name, response.bookmark.revision)

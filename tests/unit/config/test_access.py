@@ -231,9 +231,9 @@ async def test_changes_secrets_read_and_refusals_are_audited(tmp_path: Path) -> 
         ("reader", "read", "/s", 0, 0, "refused"),
         ("reader", "delete", "/s", 0, 0, "refused"),
         ("owner", "delete", "/none", 0, 0, "parameter_not_found"),
-        ("owner", "label", "/s", 1, 0, "ok"),
-        ("owner", "tag", "/s", 0, 0, "ok"),
-        ("owner", "delete", "/s", 0, 2, "ok"),
+        ("owner", "label", "/s", 1, 2, "ok"),
+        ("owner", "tag", "/s", 0, 3, "ok"),
+        ("owner", "delete", "/s", 0, 4, "ok"),
     ]
     assert b"s3cret" not in path.read_bytes()
 

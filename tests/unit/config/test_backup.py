@@ -103,7 +103,7 @@ async def test_a_file_of_the_first_schema_is_upgraded(database: Path) -> None:
         await put(store, "/a", "one", expires_at=99.0)
     with sqlite3.connect(database) as connection:
         connection.executescript("DROP INDEX notices; DROP INDEX tiers;")
-        for column in ("json_schema", "tier", "policies", "key_id", "modified_by", "notice", "due_at"):
+        for column in ("json_schema", "tier", "policies", "key_id", "modified_by", "notice", "due_at", "labels"):
             connection.execute(f"ALTER TABLE events DROP COLUMN {column}")
         for column in ("notice_at", "tier"):
             connection.execute(f"ALTER TABLE parameters DROP COLUMN {column}")
@@ -115,4 +115,4 @@ async def test_a_file_of_the_first_schema_is_upgraded(database: Path) -> None:
         assert (found.value, found.expires_at, found.policies) == ("one", 99.0, "")
         written = await put(store, "/a", "two", policies="[]")
         assert await current(store, "/a") == written
-    assert SCHEMA.version == 2
+    assert SCHEMA.version == 3

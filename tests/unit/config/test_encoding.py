@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from penstock.config.v1 import config_service_pb2, parameter_pb2
 
 from services.config.encoding import SharedEvents, message_of, update_of, watch_message_of
-from services.config.parameter import Deletion, Notice, Parameter, ParameterType, Sealed, Tier
+from services.config.parameter import Deletion, MetadataChange, Notice, Parameter, ParameterType, Sealed, Tier
 from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark
 from services.runtime.errors import InvalidArgumentError
@@ -119,13 +119,16 @@ def test_a_sealed_value_is_left_empty() -> None:
     assert watch_message_of(opened).put.parameter.value == "s3cret"
 
 
-def test_deletions_notices_and_bookmarks_are_told() -> None:
+def test_deletions_notices_metadata_and_bookmarks_are_told() -> None:
     """Each with its revision."""
     deletion = watch_message_of(Deletion(name="/a", revision=7))
     assert (deletion.WhichOneof("event"), deletion.delete.name, deletion.delete.revision) == ("delete", "/a", 7)
     notice = watch_message_of(Notice(name="/a", revision=8, policy_type="NoChangeNotification", due_at=1.5)).notice
     assert (notice.name, notice.revision, notice.policy_type) == ("/a", 8, "NoChangeNotification")
     assert notice.due_at == Timestamp(seconds=1, nanos=500_000_000)
+    change = MetadataChange(name="/a", revision=9, labels={"stable": 2}, tags={"team": "lab"})
+    told = watch_message_of(change).metadata
+    assert (told.name, told.revision, dict(told.labels), dict(told.tags)) == ("/a", 9, {"stable": 2}, {"team": "lab"})
     bookmark = watch_message_of(Bookmark(revision=9))
     assert (bookmark.WhichOneof("event"), bookmark.bookmark.revision) == ("bookmark", 9)
 

@@ -50,12 +50,12 @@ async def test_everything_is_there_after_opening_again(path: Path) -> None:
         await store.label("/a", ["stable"], version=1)
         await store.delete("/s")
     async with SqliteStore(path) as store:
-        assert store.revision == 4
+        assert store.revision == 5
         found = await store.get([Selector(name="/a", label="stable")])
         assert [one and one.value for one in found.parameters] == ["one"]
-        page = await store.events("/", after=3, limit=10)
-        assert page.events == [Deletion(name="/s", revision=4)]
-        assert (await put(store, "/b")).revision == 5
+        page = await store.events("/", after=4, limit=10)
+        assert page.events == [Deletion(name="/s", revision=5)]
+        assert (await put(store, "/b")).revision == 6
 
 
 async def test_a_deletion_at_the_end_keeps_the_revision(path: Path) -> None:

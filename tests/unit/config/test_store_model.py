@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.config.parameter import Parameter, ParameterEvent
+from services.config.parameter import Deletion, Parameter, ParameterEvent
 from services.config.path import Selector
 from services.config.sqlite_store import SqliteStore
 from services.config.store import MemoryStore, ParameterStore
@@ -112,7 +112,7 @@ def test_events_rebuild_the_current_state(steps: list[Step]) -> None:
         for event in await events(store, "/"):
             if isinstance(event, Parameter):
                 built[event.name] = event
-            else:
+            elif isinstance(event, Deletion):
                 del built[event.name]
         found = await store.list_below("/", recursive=True, limit=100)
         assert {name: one.revision for name, one in built.items()} == {

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from services.config.parameter import Deletion, Notice, Parameter, ParameterEvent
+from services.config.parameter import Deletion, MetadataChange, Notice, Parameter, ParameterEvent
 from services.config.store import Listing, MemoryStore
 from services.config.watch import Bookmark, WatchHub
 from services.runtime.errors import OutOfRangeError, UnavailableError
@@ -26,12 +26,14 @@ def hub(store: MemoryStore) -> WatchHub:
 
 
 def shown(event: ParameterEvent | Bookmark) -> str:
-    """`name@revision`, `-name@revision` for a deletion, `!name@revision` for a notice, `=revision` for a bookmark."""
+    """`name@revision`: after `-` a deletion, `~` labels and tags, `!` a notice; a bookmark is `=revision`."""
     match event:
         case Parameter():
             return f"{event.name}@{event.revision}"
         case Deletion():
             return f"-{event.name}@{event.revision}"
+        case MetadataChange():
+            return f"~{event.name}@{event.revision}"
         case Notice():
             return f"!{event.name}@{event.revision}"
         case Bookmark():

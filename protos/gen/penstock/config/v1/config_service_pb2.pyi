@@ -172,12 +172,14 @@ class LabelParameterVersionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LabelParameterVersionResponse(_message.Message):
-    __slots__ = ("version", "invalid_labels")
+    __slots__ = ("version", "invalid_labels", "revision")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INVALID_LABELS_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     version: int
     invalid_labels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[int] = ..., invalid_labels: _Optional[_Iterable[str]] = ...) -> None: ...
+    revision: int
+    def __init__(self, version: _Optional[int] = ..., invalid_labels: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class UnlabelParameterVersionRequest(_message.Message):
     __slots__ = ("name", "version", "labels")
@@ -190,12 +192,14 @@ class UnlabelParameterVersionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UnlabelParameterVersionResponse(_message.Message):
-    __slots__ = ("removed_labels", "invalid_labels")
+    __slots__ = ("removed_labels", "invalid_labels", "revision")
     REMOVED_LABELS_FIELD_NUMBER: _ClassVar[int]
     INVALID_LABELS_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     removed_labels: _containers.RepeatedScalarFieldContainer[str]
     invalid_labels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, removed_labels: _Optional[_Iterable[str]] = ..., invalid_labels: _Optional[_Iterable[str]] = ...) -> None: ...
+    revision: int
+    def __init__(self, removed_labels: _Optional[_Iterable[str]] = ..., invalid_labels: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class TagParameterRequest(_message.Message):
     __slots__ = ("name", "tags", "removed_keys")
@@ -215,7 +219,7 @@ class TagParameterRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., removed_keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TagParameterResponse(_message.Message):
-    __slots__ = ("tags",)
+    __slots__ = ("tags", "revision")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -224,8 +228,10 @@ class TagParameterResponse(_message.Message):
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TAGS_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     tags: _containers.ScalarMap[str, str]
-    def __init__(self, tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    revision: int
+    def __init__(self, tags: _Optional[_Mapping[str, str]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ExplainAccessRequest(_message.Message):
     __slots__ = ("name",)
@@ -252,16 +258,18 @@ class WatchParametersRequest(_message.Message):
     def __init__(self, path: _Optional[str] = ..., from_revision: _Optional[int] = ..., with_decryption: bool = ...) -> None: ...
 
 class WatchParametersResponse(_message.Message):
-    __slots__ = ("put", "delete", "bookmark", "notice")
+    __slots__ = ("put", "delete", "bookmark", "notice", "metadata")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_FIELD_NUMBER: _ClassVar[int]
     BOOKMARK_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     put: ParameterPut
     delete: ParameterDelete
     bookmark: WatchBookmark
     notice: ParameterNotice
-    def __init__(self, put: _Optional[_Union[ParameterPut, _Mapping]] = ..., delete: _Optional[_Union[ParameterDelete, _Mapping]] = ..., bookmark: _Optional[_Union[WatchBookmark, _Mapping]] = ..., notice: _Optional[_Union[ParameterNotice, _Mapping]] = ...) -> None: ...
+    metadata: ParameterMetadata
+    def __init__(self, put: _Optional[_Union[ParameterPut, _Mapping]] = ..., delete: _Optional[_Union[ParameterDelete, _Mapping]] = ..., bookmark: _Optional[_Union[WatchBookmark, _Mapping]] = ..., notice: _Optional[_Union[ParameterNotice, _Mapping]] = ..., metadata: _Optional[_Union[ParameterMetadata, _Mapping]] = ...) -> None: ...
 
 class ParameterPut(_message.Message):
     __slots__ = ("parameter",)
@@ -294,3 +302,29 @@ class ParameterNotice(_message.Message):
     policy_type: str
     due_at: _timestamp_pb2.Timestamp
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., policy_type: _Optional[str] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ParameterMetadata(_message.Message):
+    __slots__ = ("name", "revision", "labels", "tags")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    revision: int
+    labels: _containers.ScalarMap[str, int]
+    tags: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., labels: _Optional[_Mapping[str, int]] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...

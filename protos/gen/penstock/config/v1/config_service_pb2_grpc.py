@@ -157,7 +157,7 @@ class ConfigServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def TagParameter(self, request, context):
-        """Sets and removes tags of a parameter; its version stays, and watchers do not hear of it.
+        """Sets and removes tags of a parameter; its version stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

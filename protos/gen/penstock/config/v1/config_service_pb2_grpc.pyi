@@ -55,7 +55,7 @@ class ConfigServiceStub:
     UnlabelParameterVersion: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UnlabelParameterVersionRequest, _config_service_pb2.UnlabelParameterVersionResponse]
     """Takes labels from a version of a parameter. NOT_FOUND when there is no such version."""
     TagParameter: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.TagParameterRequest, _config_service_pb2.TagParameterResponse]
-    """Sets and removes tags of a parameter; its version stays, and watchers do not hear of it."""
+    """Sets and removes tags of a parameter; its version stays."""
     ExplainAccess: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ExplainAccessRequest, _config_service_pb2.ExplainAccessResponse]
     """Tells what the caller may do with a name: which actions the access rules grant."""
     WatchParameters: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchParametersRequest, _config_service_pb2.WatchParametersResponse]
@@ -90,7 +90,7 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     UnlabelParameterVersion: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UnlabelParameterVersionRequest, _config_service_pb2.UnlabelParameterVersionResponse]  # type: ignore[assignment]
     """Takes labels from a version of a parameter. NOT_FOUND when there is no such version."""
     TagParameter: _aio.UnaryUnaryMultiCallable[_config_service_pb2.TagParameterRequest, _config_service_pb2.TagParameterResponse]  # type: ignore[assignment]
-    """Sets and removes tags of a parameter; its version stays, and watchers do not hear of it."""
+    """Sets and removes tags of a parameter; its version stays."""
     ExplainAccess: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ExplainAccessRequest, _config_service_pb2.ExplainAccessResponse]  # type: ignore[assignment]
     """Tells what the caller may do with a name: which actions the access rules grant."""
     WatchParameters: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchParametersRequest, _config_service_pb2.WatchParametersResponse]  # type: ignore[assignment]
@@ -176,7 +176,7 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.TagParameterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.TagParameterResponse, _abc.Awaitable[_config_service_pb2.TagParameterResponse]]:
-        """Sets and removes tags of a parameter; its version stays, and watchers do not hear of it."""
+        """Sets and removes tags of a parameter; its version stays."""
 
     @_abc_1.abstractmethod
     def ExplainAccess(
