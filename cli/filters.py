@@ -20,7 +20,29 @@ if TYPE_CHECKING:
     from services.filtering.topics import Message
 
 EXIT_NO_MATCH = 1
+EXIT_DOUBTFUL = 1
 EXIT_INVALID = 2
+
+_TEST_EXAMPLES = """Examples:
+
+penstock filter test '{"price": [{"numeric": [">", 100]}]}' '{"price": 250, "tags": ["new"]}'
+
+penstock filter test policy.json order.json --dialect sns-body && echo wanted
+
+curl --silent https://example.com/event | penstock filter test policy.json - -d eventbridge --json
+"""
+_EXPLAIN_EXAMPLES = """Examples:
+
+penstock filter explain '{"price": [{"numeric": [">", 100]}], "store": ["a"]}' '{"price": 50, "store": "a"}'
+
+penstock filter explain policy.json event.json --dialect eventbridge --json
+"""
+_LINT_EXAMPLES = """Examples:
+
+penstock filter lint policy.json --dialect sns-body
+
+penstock filter lint policy.json --strict || exit 1
+"""
 
 filters = typer.Typer(
     help="Try and check filter policies; docs/filter-policies.md is their reference.", no_args_is_help=True
@@ -40,6 +62,13 @@ class DialectName(StrEnum):
     EVENTBRIDGE = "eventbridge"
 
 
+class ArraysMode(StrEnum):
+    """When anything-but accepts an array, by the names of the reference."""
+
+    NONE_LISTED = "none-listed"
+    ONE_UNLISTED = "one-unlisted"
+
+
 PolicyArgument = Annotated[str, typer.Argument(help="The filter policy: JSON, a file, or - for standard input.")]
 MessageArgument = Annotated[
     str,
@@ -51,28 +80,40 @@ MessageArgument = Annotated[
 DialectOption = Annotated[
     DialectName, typer.Option("--dialect", "-d", help="The language of the policy and what it looks at.")
 ]
+ArraysOption = Annotated[
+    ArraysMode | None,
+    typer.Option("--arrays", help="How anything-but reads several values of a key; otherwise as the dialect has it."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@filters.command("test")
+@filters.command("test", epilog=_TEST_EXAMPLES)
 def try_policy(
-    policy: PolicyArgument, message: MessageArgument, dialect: DialectOption = DialectName.SNS_ATTRIBUTES
+    policy: PolicyArgument,
+    message: MessageArgument,
+    dialect: DialectOption = DialectName.SNS_ATTRIBUTES,
+    arrays: ArraysOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Does a message satisfy a policy? Exit code 0: yes, 1: no, 2: one of them is invalid."""
-    matches = _explanation(policy, message, dialect).matches
-    print("match" if matches else "no match")
+    matches = _explanation(policy, message, _language(dialect, arrays)).matches
+    if as_json:
+        print_json({"matches": matches})
+    else:
+        print("match" if matches else "no match")
     raise typer.Exit(0 if matches else EXIT_NO_MATCH)
 
 
-@filters.command("explain")
+@filters.command("explain", epilog=_EXPLAIN_EXAMPLES)
 def explain_policy(
     policy: PolicyArgument,
     message: MessageArgument,
     dialect: DialectOption = DialectName.SNS_ATTRIBUTES,
+    arrays: ArraysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Which condition of which key decided? Exit code 0: match, 1: no match, 2: invalid."""
-    explanation = _explanation(policy, message, dialect)
+    explanation = _explanation(policy, message, _language(dialect, arrays))
     rows = [
         {"key": key.path, "satisfied": key.satisfied, "condition": key.condition, "actual": key.actual}
         for key in explanation.keys
@@ -83,39 +124,60 @@ def explain_policy(
         shown = [{**row, "satisfied": "yes" if row["satisfied"] else "no"} for row in rows]
         columns = ("key", "satisfied", "condition", "actual")
         print_rows(shown, columns, as_json=False, empty="the policy has no keys: it accepts every message")
-        print("match" if explanation.matches else "no match")
+        print("match" if explanation.matches else f"no match{_hint(explanation)}")
     raise typer.Exit(0 if explanation.matches else EXIT_NO_MATCH)
 
 
-@filters.command("lint")
+def _hint(explanation: "Explanation") -> str:
+    """What the keys one by one do not tell."""
+    if not all(key.satisfied for key in explanation.keys):
+        return ""
+    return ": the keys are satisfied in different elements of an array, or there is nothing to match on"
+
+
+@filters.command("lint", epilog=_LINT_EXAMPLES)
 def lint_policy(
-    policy: PolicyArgument, dialect: DialectOption = DialectName.SNS_ATTRIBUTES, as_json: JsonOption = False
+    policy: PolicyArgument,
+    dialect: DialectOption = DialectName.SNS_ATTRIBUTES,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings end with exit code 1.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Every fault of a policy with its place, or what is doubtful about it. Exit code 0: valid, 2: invalid."""
-    from services.filtering.dialect import DIALECTS  # noqa: PLC0415 - see the package
-    from services.filtering.faults import PolicyError  # noqa: PLC0415
+    from services.filtering.faults import PolicyError  # noqa: PLC0415 - see the package
     from services.filtering.lint import warnings  # noqa: PLC0415
     from services.filtering.policy import parse_policy  # noqa: PLC0415
 
-    language, text = DIALECTS[dialect.value], _text(policy, "policy")
+    language, text = _language(dialect), _text(policy, "policy")
+    faults: tuple[Fault, ...] = ()
+    doubts: tuple[Fault, ...] = ()
     try:
         parsed = parse_policy(text, language)
+        complexity, doubts = parsed.complexity, warnings(text, parsed, language)
     except PolicyError as error:
-        _print_findings("fault", error.faults, as_json=as_json)
-        raise typer.Exit(EXIT_INVALID) from None
-    _print_findings("warning", warnings(text, parsed, language), as_json=as_json)
-    if not as_json:
-        limit = f" of at most {language.max_combinations}" if language.max_combinations else ""
-        print(f"valid; {parsed.complexity}{limit} value combinations")
-
-
-def _print_findings(kind: str, found: "tuple[Fault, ...]", *, as_json: bool) -> None:
+        complexity, faults = error.complexity, error.faults
+    findings = [("fault", fault) for fault in faults] + [("warning", doubt) for doubt in doubts]
     if as_json:
-        names = ("message", "path", "line", "column")
-        print_json([{"kind": kind, **{name: getattr(fault, name) for name in names}} for fault in found])
-        return
-    for fault in found:
-        print(f"{fault.line}:{fault.column}: {kind}: {fault.message} ({fault.path})")
+        print_json({"valid": not faults, "complexity": complexity, "findings": [_plain(*each) for each in findings]})
+    else:
+        for kind, each in findings:
+            print(f"{each.line}:{each.column}: {kind}: {each.message} ({each.path})")
+        limit = f" of at most {language.max_combinations}" if language.max_combinations else ""
+        print(f"{'invalid' if faults else 'valid'}; {complexity}{limit} value combinations")
+    raise typer.Exit(EXIT_INVALID if faults else EXIT_DOUBTFUL if doubts and strict else 0)
+
+
+def _plain(kind: str, finding: "Fault") -> dict[str, object]:
+    names = ("message", "path", "line", "column")
+    return {"kind": kind, **{name: getattr(finding, name) for name in names}}
+
+
+def _language(dialect: DialectName, arrays: ArraysMode | None = None) -> "Dialect":
+    from dataclasses import replace  # noqa: PLC0415 - see the package
+
+    from services.filtering.dialect import DIALECTS  # noqa: PLC0415
+
+    language = DIALECTS[dialect.value]
+    return language if arrays is None else replace(language, every_element=arrays is ArraysMode.NONE_LISTED)
 
 
 def _text(argument: str, what: str) -> str:
@@ -129,14 +191,12 @@ def _text(argument: str, what: str) -> str:
         usage_error(f"the {what} {argument!r} is neither a JSON object nor a file that can be read: {error}")
 
 
-def _explanation(policy: str, message: str, dialect: DialectName) -> "Explanation":
-    from services.filtering.dialect import DIALECTS  # noqa: PLC0415 - see the package
-    from services.filtering.explain import explain  # noqa: PLC0415
+def _explanation(policy: str, message: str, language: "Dialect") -> "Explanation":
+    from services.filtering.explain import explain  # noqa: PLC0415 - see the package
     from services.filtering.faults import PolicyError  # noqa: PLC0415
     from services.filtering.message import MessageError  # noqa: PLC0415
     from services.filtering.policy import parse_policy  # noqa: PLC0415
 
-    language = DIALECTS[dialect.value]
     try:
         parsed = parse_policy(_text(policy, "policy"), language)
         return explain(parsed, language, _message(_text(message, "message"), language))

@@ -1,5 +1,6 @@
 """`penstock subscriptions`: who wants the messages of a topic, through the filtering service."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,24 @@ if TYPE_CHECKING:
 PORT = 50052
 _PAGE = 1000
 
+_PUT_EXAMPLES = """Examples:
+
+penstock subscriptions put orders.json
+
+penstock subscriptions put '{"topic": "Orders", "name": "large", "target": {"queue": {"destination": "large"}},
+"filter_policy": "{\\"total\\": [{\\"numeric\\": [\\">\\", 1000]}]}"}'
+
+penstock subscriptions get Orders large | jq '.description = "large orders"' | penstock subscriptions put -
+"""
+_LIST_EXAMPLES = """Examples:
+
+penstock subscriptions list
+
+penstock subscriptions list Orders --json | jq --raw-output '.[].name'
+"""
+_GET_EXAMPLE = "Example: penstock subscriptions get Orders large > large.json"
+_DELETE_EXAMPLE = "Example: penstock subscriptions delete Orders large"
+
 subscriptions = typer.Typer(help="Who wants the messages of a topic.", no_args_is_help=True)
 
 TopicArgument = Annotated[str, typer.Argument(help="Topic.")]
@@ -28,7 +47,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(subscriptions, name="subscriptions")
 
 
-@subscriptions.command("put")
+@subscriptions.command("put", epilog=_PUT_EXAMPLES)
 def put(
     source: Annotated[
         str,
@@ -38,10 +57,15 @@ def put(
         int | None,
         typer.Option(min=0, help="Write only if this version is current; 0: only if there is none."),
     ] = None,
+    as_json: JsonOption = False,
     target: str = target_option("filtering", PORT),
     tls_ca: Path | None = tls_ca_option(),
 ) -> None:
-    """Create or replace subscriptions; each is durable and effective when its line is printed."""
+    """Create or replace subscriptions; each is durable and effective when its line is printed.
+
+    The first that is refused ends it with exit code 1: those printed before are stored. With --json each line is an
+    object with topic, name and version.
+    """
     from penstock.filtering.v1 import filtering_service_pb2 as pb  # noqa: PLC0415 - see the package
 
     documents = _read(source)
@@ -53,19 +77,23 @@ def put(
         for document in documents:
             request = pb.PutSubscriptionRequest(subscription=document, expected_version=expected_version)
             stored = (await stub.PutSubscription(request)).subscription
-            print(f"{stored.topic}/{stored.name}\tversion {stored.version}")
+            if as_json:
+                row = {"topic": stored.topic, "name": stored.name, "version": stored.version}
+                print(json.dumps(row, ensure_ascii=False), flush=True)
+            else:
+                print(f"{stored.topic}/{stored.name}\tversion {stored.version}", flush=True)
 
     with_channel(target, operation, tls_ca=tls_ca)
 
 
-@subscriptions.command("list")
+@subscriptions.command("list", epilog=_LIST_EXAMPLES)
 def list_all(
     topic: Annotated[str, typer.Argument(help="Topic; all topics when left out.")] = "",
     as_json: JsonOption = False,
     target: str = target_option("filtering", PORT),
     tls_ca: Path | None = tls_ca_option(),
 ) -> None:
-    """List subscriptions by topic and name."""
+    """List subscriptions by topic and name; with --json as they are stored, in the form that `put` takes."""
     from penstock.filtering.v1 import filtering_service_pb2 as pb  # noqa: PLC0415 - see the package
 
     async def operation(channel: "grpc.aio.Channel") -> "list[subscription_pb2.Subscription]":
@@ -98,7 +126,7 @@ def list_all(
     print_rows(rows, ("topic", "name", "version", "target", "filter_policy"), as_json=False, empty=empty)
 
 
-@subscriptions.command("get")
+@subscriptions.command("get", epilog=_GET_EXAMPLE)
 def get(
     topic: TopicArgument,
     name: NameArgument,
@@ -114,7 +142,7 @@ def get(
     print_json(_plain(with_channel(target, operation, tls_ca=tls_ca)))
 
 
-@subscriptions.command("delete")
+@subscriptions.command("delete", epilog=_DELETE_EXAMPLE)
 def delete(
     topic: TopicArgument,
     name: NameArgument,
@@ -138,9 +166,7 @@ def _stub(channel: "grpc.aio.Channel") -> "filtering_service_pb2_grpc.FilteringS
 
 
 def _read(source: str) -> "list[subscription_pb2.Subscription]":
-    import json  # noqa: PLC0415 - see the package
-
-    from google.protobuf import json_format  # noqa: PLC0415
+    from google.protobuf import json_format  # noqa: PLC0415 - see the package
     from penstock.filtering.v1 import subscription_pb2  # noqa: PLC0415
 
     try:

@@ -44,6 +44,8 @@ async def test_file_of_subscriptions_is_put_listed_read_and_deleted(suite: Suite
     code, output, _ = await run(target, "get", "Orders", "Lab-Orders-EU")
     assert (code, json.loads(output)["name"]) == (0, "Lab-Orders-EU")
     assert (await run(target, "put", "-", stdin=output))[1] == "Orders/Lab-Orders-EU\tversion 2\n"
+    code, output, _ = await run(target, "put", "-", "--json", stdin=output)
+    assert (code, json.loads(output)) == (0, {"topic": "Orders", "name": "Lab-Orders-EU", "version": 3})
     code, output, _ = await run(target, "delete", "Orders", "Lab-Orders-EU")
     assert (code, output) == (0, "Orders/Lab-Orders-EU is deleted\n")
     code, output, _ = await run(target, "list", "Orders", "--json")

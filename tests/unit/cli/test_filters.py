@@ -86,6 +86,7 @@ def test_lint_tells_every_fault_with_its_place() -> None:
     assert result.stdout.splitlines() == [
         "1:7: fault: Empty arrays are not allowed ($.a)",
         "2:19: fault: prefix match pattern must be a string ($.b[0].prefix)",
+        "invalid; 1 of at most 150 value combinations",
     ]
 
 
@@ -101,12 +102,43 @@ def test_lint_of_a_valid_policy_warns_and_counts() -> None:
 
 
 def test_lint_as_json() -> None:
-    """Faults and warnings in one form."""
-    (found,) = json.loads(run("lint", "{}", "--json").stdout)
-    assert found == {
-        "kind": "warning",
-        "message": "The policy accepts every message",
-        "path": "$",
-        "line": 1,
-        "column": 1,
-    }
+    """Faults and warnings in one form, with the count."""
+    warning = {"kind": "warning", "message": "The policy accepts every message", "path": "$", "line": 1, "column": 1}
+    assert json.loads(run("lint", "{}", "--json").stdout) == {"valid": True, "complexity": 1, "findings": [warning]}
+    result = run("lint", json.dumps({"a": [str(number) for number in range(151)]}), "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["valid"], found["complexity"]) == (2, False, 151)
+    assert [(each["kind"], each["message"]) for each in found["findings"]] == [
+        ("fault", "Filter policy is too complex")
+    ]
+
+
+def test_lint_fails_over_warnings_when_asked_to() -> None:
+    """For builds that want none."""
+    assert run("lint", "{}", "--strict").exit_code == 1
+    assert run("lint", '{"a": ["x"]}', "--strict").exit_code == 0
+    assert run("lint", '{"a": "x"}', "--strict").exit_code == 2
+
+
+def test_arrays_are_read_in_the_mode_that_is_asked_for() -> None:
+    """The mode decides over an array that is listed in part; JSON says what the exit code says."""
+    given = ('{"price": [{"anything-but": [100]}]}', '{"price": [100, 50]}')
+    result = run("test", *given, "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, {"matches": False})
+    result = run("test", *given, "--arrays", "one-unlisted", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"matches": True})
+    assert run("explain", *given, "--arrays", "one-unlisted").exit_code == 0
+    assert run("test", *given, "--arrays", "some").exit_code == 2
+
+
+def test_explanation_tells_when_no_single_key_is_to_blame() -> None:
+    """Each is satisfied, but in different elements."""
+    policy, body = '{"a": {"b": [1], "c": [2]}}', '{"a": [{"b": 1, "c": 1}, {"b": 2, "c": 2}]}'
+    result = run("explain", policy, body, "-d", "eventbridge")
+    assert result.stdout.splitlines()[-1].startswith("no match: the keys are satisfied in different elements")
+
+
+@pytest.mark.parametrize("command", ["test", "explain", "lint"])
+def test_help_has_examples(command: str) -> None:
+    """Which can be copied."""
+    assert f"penstock filter {command} " in run(command, "--help").stdout
