@@ -63,7 +63,7 @@ def open_channel(
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.max_reconnect_backoff_ms", 1_000),  # a peer that restarts is used again within about a second
         ("grpc.service_config", _service_config(idempotent)),
         ("grpc.enable_http_proxy", 0),
     ]

@@ -324,24 +324,38 @@ async def test_bad_message_does_not_harm_the_rest_of_its_batch(suite: Suite) -> 
         await put(stub, body)
         await put(stub, subscription("mixed", "attributes", {"kind": ["x"]}))
         bad_number = message_pb2.MessageAttribute(type=NUMBER, value="12 apples")
+        many = {f"a{number}": message_pb2.MessageAttribute(value="x") for number in range(1025)}
         messages = [
             message_pb2.FilterableMessage(body=b'{"kind": "x"}'),
             message_pb2.FilterableMessage(body=b"not json"),
             message_pb2.FilterableMessage(body=b'{"a": "' + b"x" * 262_144 + b'"}'),
             message_pb2.FilterableMessage(body=b"{}", attributes={"n": bad_number}),
+            message_pb2.FilterableMessage(body=b"{}", attributes=many),
+            message_pb2.FilterableMessage(body=b'{"kind": "\xff"}'),
+            message_pb2.FilterableMessage(body=b'{"kind": NaN}'),
+            message_pb2.FilterableMessage(body=b'{"kind": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
             message_pb2.FilterableMessage(body=b"{}", attributes=message(kind="x").attributes),
         ]
         batch = await stub.BatchMatchMessages(pb.BatchMatchMessagesRequest(topic="mixed", messages=messages))
         names = [[batch.subscriptions[i].name for i in result.subscription_indexes] for result in batch.results]
-        assert names == [["body"], [], [], [], ["attributes"]]
+        assert names == [["body"], [], [], [], [], [], [], [], ["attributes"]]
         assert [result.error.reason for result in batch.results] == [
             reasons.ERROR_REASON_UNSPECIFIED,
             reasons.ERROR_REASON_INVALID_BODY,
             reasons.ERROR_REASON_TOO_LARGE,
             reasons.ERROR_REASON_INVALID_FIELD,
+            reasons.ERROR_REASON_INVALID_FIELD,
+            reasons.ERROR_REASON_INVALID_BODY,
+            reasons.ERROR_REASON_INVALID_BODY,
+            reasons.ERROR_REASON_INVALID_BODY,
             reasons.ERROR_REASON_UNSPECIFIED,
         ]
-        assert "'n' is declared a Number: '12 apples'" in batch.results[3].error.message
+        told = [result.error.message for result in batch.results]
+        assert "'n' is declared a Number: '12 apples'" in told[3]
+        assert "1025 attributes; at most 1024 are allowed" in told[4]
+        assert "not UTF-8: invalid start byte at byte 10" in told[5]
+        assert "NaN is not JSON" in told[6]
+        assert "nested deeper than 64 levels" in told[7]
 
 
 async def test_stream_answers_batches_in_their_order(suite: Suite) -> None:
@@ -356,6 +370,86 @@ async def test_stream_answers_batches_in_their_order(suite: Suite) -> None:
 
         found = [len(response.batch.subscriptions) async for response in stub.StreamMatchMessages(requests())]
         assert found == [1, 1, 1, 0, 0, 0]
+
+
+def batch_of(topic: str, count: int) -> pb.StreamMatchMessagesRequest:
+    messages = [message_pb2.FilterableMessage()] * count
+    return pb.StreamMatchMessagesRequest(batch=pb.BatchMatchMessagesRequest(topic=topic, messages=messages))
+
+
+async def test_who_does_not_read_answers_is_not_read_from(suite: Suite) -> None:
+    """A stream of 300 batches with 16 MB of answers: few are matched until the first is read, then all are answered."""
+    count, batches = 1000, 300
+    async with suite.client() as stub, suite.client() as other:
+        for number in range(50):
+            await put(stub, subscription("flow", f"s{number}"))
+        call = stub.StreamMatchMessages()
+
+        async def write() -> None:
+            for _ in range(batches):
+                await call.write(batch_of("flow", count))
+            await call.done_writing()
+
+        async def matched() -> int:
+            for _ in range(100):  # turns in which the service could match more
+                await other.ListSubscriptions(pb.ListSubscriptionsRequest(topic="flow"))
+            counted = 'penstock_filtering_messages_total{outcome="matched",topic="flow"} '
+            found = [line for line in (await suite.metrics()).splitlines() if line.startswith(counted)]
+            return int(float(found[0].removeprefix(counted))) // count if found else 0
+
+        writing = asyncio.create_task(write())
+        before, now = -1, await matched()
+        while now != before:
+            before, now = now, await matched()
+        assert 1 <= now <= batches // 3, now
+        answers = [response.batch async for response in call]
+        await writing
+        assert [len(answer.results) for answer in answers] == [count] * batches
+        assert all(list(answer.results[-1].subscription_indexes) == list(range(50)) for answer in answers)
+
+
+async def test_stream_that_is_cancelled_ends_and_leaves_the_service_as_it_was(suite: Suite) -> None:
+    """In the middle of a batch, many times: the calls end, others are answered."""
+    async with suite.client() as stub:
+        await put(stub, subscription("cancelled", "s"))
+        for _ in range(20):
+            call = stub.StreamMatchMessages()
+            await call.write(batch_of("cancelled", 1))
+            assert len((await anext(aiter(call))).batch.results) == 1
+            await call.write(batch_of("cancelled", 10_000))
+            call.cancel()
+            assert await call.code() is grpc.StatusCode.CANCELLED
+        assert await names_for(stub, "cancelled") == ["s"]
+        assert await suite.status() == "SERVING"
+
+
+async def test_half_closed_stream_is_answered_to_its_end(suite: Suite) -> None:
+    """What was written before the caller stopped writing; a stream without any request ends well too."""
+    async with suite.client() as stub:
+        await put(stub, subscription("half", "s"))
+        call = stub.StreamMatchMessages()
+        for size in (1, 5000, 2):
+            await call.write(batch_of("half", size))
+        await call.done_writing()
+        assert [len(response.batch.results) async for response in call] == [1, 5000, 2]
+        empty = stub.StreamMatchMessages()
+        await empty.done_writing()
+        assert [response async for response in empty] == []
+        assert await empty.code() is grpc.StatusCode.OK
+
+
+async def test_batch_out_of_range_ends_its_stream_after_the_answers_before(suite: Suite) -> None:
+    """INVALID_ARGUMENT; an unknown topic is a result of every message instead."""
+    async with suite.client() as stub:
+        call = stub.StreamMatchMessages()
+        await call.write(batch_of("nowhere-to-be-found", 2))
+        responses = aiter(call)
+        results = (await anext(responses)).batch.results
+        assert [result.error.reason for result in results] == [reasons.ERROR_REASON_TOPIC_NOT_FOUND] * 2
+        await call.write(batch_of("nowhere-to-be-found", 0))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await anext(responses)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_policy_is_validated_and_a_match_explained(suite: Suite) -> None:
@@ -428,6 +522,34 @@ async def test_restart_without_config_goes_on_with_the_snapshot(tmp_path: Path) 
             await suite.until_metrics_lack("going on with revision")
             await put(stub, subscription("kept", "t", {"k": ["1"]}))
             assert await names_for(stub, "kept", k="1") == ["s", "t"]
+
+
+async def test_matches_go_on_while_config_is_away_and_replicas_agree_after_it(tmp_path: Path) -> None:
+    """One replica starts from an old snapshot, another knows better: both serve, and agree after config's return."""
+    async with suite_in(tmp_path) as suite, suite.replica() as other:
+        async with suite.client() as stub:
+            await put(stub, subscription("apart", "old", {"k": ["1"]}))
+        await suite.filtering.stop()
+        await eventually(other, "apart", ["old"], k="1")
+        await put(other, subscription("apart", "new", {"k": ["1"]}))
+        await other.DeleteSubscription(pb.DeleteSubscriptionRequest(topic="apart", name="old"))
+        answers: list[list[str]] = []
+
+        async def match() -> None:
+            while True:
+                answers.append(await names_for(other, "apart", k="1"))
+
+        matching = asyncio.create_task(match())
+        await suite.config.kill()
+        await suite.filtering.start()
+        async with suite.client() as stub:
+            assert await names_for(stub, "apart", k="1") == ["old"]
+            await suite.config.start()
+            await eventually(stub, "apart", ["new"], k="1")
+        assert not matching.done(), matching.exception()
+        matching.cancel()
+        assert len(answers) > 100
+        assert all(answer == ["new"] for answer in answers)
 
 
 async def test_first_start_without_config_does_not_serve(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The servicer on the in-memory store: what only concerns the transport; the rest runs over sockets."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -169,6 +170,26 @@ async def test_explain_of_an_unknown_subscription_is_not_found(servicer: Filteri
     request = pb.ExplainMatchRequest(subscription=pb.GetSubscriptionRequest(topic="topic", name="none"))
     with pytest.raises(NotFoundError, match="has no subscription 'none'"):
         await servicer.ExplainMatch(request, CONTEXT)
+
+
+async def test_stream_takes_a_batch_when_the_answer_before_was_taken(servicer: FilteringServicer) -> None:
+    """Nothing is read ahead: what a slow reader leaves is never more than one batch."""
+    taken = 0
+
+    async def requests() -> AsyncIterator[pb.StreamMatchMessagesRequest]:
+        nonlocal taken
+        while taken < 100:
+            taken += 1
+            yield pb.StreamMatchMessagesRequest(
+                batch=pb.BatchMatchMessagesRequest(topic="topic", messages=[message(k="y")])
+            )
+
+    answers = servicer.StreamMatchMessages(requests(), CONTEXT)
+    for number in range(1, 4):
+        assert [found.name for found in (await anext(answers)).batch.subscriptions] == ["c"]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert taken == number
 
 
 async def test_an_endless_topic_does_not_make_an_endless_answer(servicer: FilteringServicer) -> None:
