@@ -59,4 +59,4 @@ def test_lint_as_json_tells_the_place_of_a_fault() -> None:
     """What is printed is JSON also when the policy is not."""
     result = CliRunner().invoke(app, ["filter", "lint", "--json", '{"a": 5}'])
     assert result.exit_code == 2
-    assert {finding["path"] for finding in json.loads(result.stdout)} == {"$.a"}
+    assert {finding["path"] for finding in json.loads(result.stdout)["findings"]} == {"$.a"}
