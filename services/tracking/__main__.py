@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 
 import grpc
 from penstock.delivery.v1.delivery_service_pb2_grpc import add_DeliveryServiceServicer_to_server
-from penstock.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from prometheus_client import REGISTRY
 
 from services.runtime.delivery import SERVICE as DELIVERY_SERVICE
@@ -26,7 +25,7 @@ async def main(settings: TrackingSettings) -> None:
         REGISTRY.register(TrackingMetrics(intake=parts.intake, log=parts.log, shipper=parts.shipper))
 
         def register(server: grpc.aio.Server) -> tuple[str, str]:
-            add_TrackingServiceServicer_to_server(servicer.TrackingServicer(parts.intake, parts.store), server)
+            servicer.add_to_server(servicer.TrackingServicer(parts.intake, parts.store), server)
             add_DeliveryServiceServicer_to_server(delivery.DeliveryServicer(parts.intake), server)
             return servicer.SERVICE, DELIVERY_SERVICE
 

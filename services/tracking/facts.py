@@ -18,9 +18,9 @@ _ROBOT = re.compile(
 
 
 @lru_cache(maxsize=20_000)
-def is_robot(user_agent: str) -> bool:
-    """Whether a User-Agent names a robot. A missing one proves nothing; those that lie are for the analysis to find."""
-    return _ROBOT.search(user_agent) is not None
+def is_robot(user_agent: bytes) -> bool:
+    """Whether a User-Agent (UTF-8) names a robot. A missing one proves nothing; liars are for the analysis to find."""
+    return _ROBOT.search(user_agent.decode()) is not None
 
 
 def corrected_seconds(occurred: float, sent: float, received: float) -> float:

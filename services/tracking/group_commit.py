@@ -6,14 +6,15 @@ confirmed at the level the operator chose; a full log refuses before anything is
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import structlog
 
-from services.runtime.errors import InternalError, PenstockError, ResourceExhaustedError
+from services.runtime.errors import InternalError, PenstockError, ResourceExhaustedError, UnavailableError
 from services.tracking.log import Position, SegmentLog
 
 _MAX_GROUP_EVENTS = 5000
@@ -45,11 +46,33 @@ class LogLimits:
     min_free_bytes: int = 0
 
 
+class Confirmation(asyncio.Future[None]):
+    """Done once a group is durable. All who wait for the group share it, and it belongs to the log.
+
+    Hence it cannot be cancelled: a caller that gives up must not take it from the others, and a shield for each of them
+    would cost as much as the rest of the wait. Such a caller ends when the group does.
+    """
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - the signature of asyncio
+        return False
+
+
 @dataclass(slots=True, kw_only=True)
-class _Append:
-    payload: bytes
-    count: int
-    confirmed: asyncio.Future[None]
+class _Group:
+    """Payloads that become durable together."""
+
+    confirmed: Confirmation
+    payloads: list[bytes] = field(default_factory=list)
+    count: int = 0
+    size: int = 0
+
+    def has_room(self, size: int, count: int) -> bool:
+        return self.count + count <= _MAX_GROUP_EVENTS and self.size + size <= _MAX_GROUP_BYTES
+
+    def add(self, payload: bytes, count: int) -> None:
+        self.payloads.append(payload)
+        self.count += count
+        self.size += len(payload)
 
 
 class DurableLog:
@@ -67,7 +90,8 @@ class DurableLog:
         self._limits = limits
         self._level = level
         self._free_bytes = free_bytes
-        self._pending: list[_Append] = []
+        self._groups: deque[_Group] = deque()
+        self._committing: list[_Group] = []
         self._pending_bytes = 0
         self._wanted = asyncio.Event()
         self._grown = asyncio.Event()
@@ -90,48 +114,37 @@ class DurableLog:
         """Bytes on disk and on their way there."""
         return self._segments.size + self._pending_bytes
 
-    def append(self, payload: bytes, count: int) -> asyncio.Future[None]:
+    def append(self, payload: bytes, count: int) -> Confirmation:
         """Takes a payload of `count` events. The future is done once they are as durable as the level says.
-
-        The future belongs to the log: wait for it shielded, since a cancelled one could not be confirmed any more.
 
         Raises:
             ResourceExhaustedError: the log is full; nothing was taken.
             InternalError: the log failed before.
+            UnavailableError: the process is ending.
         """
         if self._failed is not None:
             raise self._failed
-        self._require_room(len(payload))
-        confirmed = asyncio.get_running_loop().create_future()
-        self._pending.append(_Append(payload=payload, count=count, confirmed=confirmed))
-        self._pending_bytes += len(payload)
-        self._wanted.set()
-        if self._level is AckLevel.MEMORY:
-            confirmed.set_result(None)
-        return confirmed
+        size = len(payload)
+        self._require_room(size)
+        if not self._groups or not self._groups[-1].has_room(size, count):
+            self._groups.append(self._new_group())
+        group = self._groups[-1]
+        group.add(payload, count)
+        self._pending_bytes += size
+        return group.confirmed
 
     async def run(self) -> None:
-        """Commits groups until cancelled.
+        """Commits groups until cancelled. Whoever waits then is told that the process is ending.
 
         Raises:
             InternalError: the disk failed; what was appended last may be there or not, so nothing more is confirmed.
         """
-        loop = asyncio.get_running_loop()
-        group: list[_Append] = []
-        while True:
-            await self._wanted.wait()
-            if len(group) > 1:
-                await asyncio.sleep(_GATHER_SECONDS)
-            group = self._take_group()
-            try:
-                end = await loop.run_in_executor(self._writer, self._commit, group)
-            except ResourceExhaustedError as error:
-                _refuse(group, error)
-            except OSError as error:
-                raise self._fail(group, error) from error
-            else:
-                self._confirm(group, end)
-            self._pending_bytes -= sum(len(append.payload) for append in group)
+        try:
+            await self._commit_groups()
+        except asyncio.CancelledError:
+            self._failed = UnavailableError("the intake is ending: send the events again, to this one or another")
+            _tell([*self._committing, *self._groups], self._failed)
+            raise
 
     async def wait_beyond(self, position: Position) -> None:
         """Returns when there are frames behind `position`."""
@@ -143,10 +156,30 @@ class DurableLog:
         """Writes what was taken but not committed, and closes the files. Call it when `run` has ended."""
         self._writer.shutdown(wait=True)
         try:
-            if self._pending and self._failed is None:
-                self._commit(self._pending)
+            for group in () if isinstance(self._failed, InternalError) else self._groups:
+                self._commit(group)
         finally:
             self._segments.close()
+
+    async def _commit_groups(self) -> None:
+        loop = asyncio.get_running_loop()
+        shared = False
+        while True:
+            await self._wanted.wait()
+            if shared:
+                await asyncio.sleep(_GATHER_SECONDS)
+            group = self._take_group()
+            self._committing = [group]
+            shared = len(group.payloads) > 1
+            try:
+                end = await loop.run_in_executor(self._writer, self._commit, group)
+            except ResourceExhaustedError as error:
+                _refuse([group], error)
+            except OSError as error:
+                raise self._fail(group, error) from error
+            else:
+                self._confirm(group, end)
+            self._pending_bytes -= group.size
 
     def _require_room(self, size: int) -> None:
         limit = self._limits.max_bytes
@@ -171,49 +204,52 @@ class DurableLog:
                 metadata={"path": str(self._segments.directory)},
             )
 
-    def _take_group(self) -> list[_Append]:
-        count = size = taken = 0
-        for append in self._pending:
-            count, size = count + append.count, size + len(append.payload)
-            if taken and (count > _MAX_GROUP_EVENTS or size > _MAX_GROUP_BYTES):
-                break
-            taken += 1
-        group, self._pending = self._pending[:taken], self._pending[taken:]
-        if not self._pending:
+    def _new_group(self) -> _Group:
+        confirmed = Confirmation(loop=asyncio.get_running_loop())
+        if self._level is AckLevel.MEMORY:
+            confirmed.set_result(None)
+        self._wanted.set()
+        return _Group(confirmed=confirmed)
+
+    def _take_group(self) -> _Group:
+        group = self._groups.popleft()
+        if not self._groups:
             self._wanted.clear()
         return group
 
-    def _commit(self, group: list[_Append]) -> Position:
+    def _commit(self, group: _Group) -> Position:
         # One frame for the group: after a crash either all of it is there, or none of it was confirmed.
-        payload = group[0].payload if len(group) == 1 else b"".join(append.payload for append in group)
-        end = self._segments.append(payload, sum(append.count for append in group))
+        end = self._segments.append(b"".join(group.payloads), group.count)
         if self._level is AckLevel.DISK:
             self._segments.sync()
         return end
 
-    def _confirm(self, group: list[_Append], end: Position) -> None:
+    def _confirm(self, group: _Group, end: Position) -> None:
         self._end = end
         self._grown.set()
-        for append in group:
-            if not append.confirmed.done():
-                append.confirmed.set_result(None)
+        if not group.confirmed.done():
+            group.confirmed.set_result(None)
 
-    def _fail(self, group: list[_Append], error: OSError) -> PenstockError:
+    def _fail(self, group: _Group, error: OSError) -> PenstockError:
         # After a failed sync the kernel may have dropped the pages: trying again would confirm what is not there.
         self._failed = InternalError(
             f"the log in {self._segments.directory} failed: {error.strerror or error}; no event is confirmed any more",
             metadata={"path": str(self._segments.directory)},
         )
-        _refuse([*group, *self._pending], self._failed)
+        _refuse([group, *self._groups], self._failed)
         return self._failed
 
 
-def _refuse(appends: list[_Append], error: PenstockError) -> None:
-    confirmed = sum(append.count for append in appends if append.confirmed.done())
-    if confirmed:
+def _refuse(groups: Sequence[_Group], error: PenstockError) -> None:
+    lost = sum(group.count for group in groups if group.confirmed.done())
+    if lost:
         structlog.get_logger(component="log").error(
-            "events confirmed at level memory are lost", events=confirmed, reason=error.message
+            "events confirmed at level memory are lost", events=lost, reason=error.message
         )
-    for append in appends:
-        if not append.confirmed.done():
-            append.confirmed.set_exception(error)
+    _tell(groups, error)
+
+
+def _tell(groups: Sequence[_Group], error: PenstockError) -> None:
+    for group in groups:
+        if not group.confirmed.done():
+            group.confirmed.set_exception(error)

@@ -9,27 +9,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from penstock.tracking.v1 import tracking_event_pb2, tracking_service_pb2
 
 from services.runtime.errors import invalid_field
-from services.tracking.event import (
-    LATEST_SECONDS,
-    MAX_MESSAGE_ID,
-    MAX_TEXT,
-    SECOND_NANOS,
-    TrackingEvent,
-    event_fault,
-    program_id_fault,
-    shown,
-    uuid7,
-)
+from services.tracking.arrivals import Arrival, arrival, arrivals_of, plain
+from services.tracking.event import TrackingEvent, event_fault, program_id_fault, shown, uuid7
 from services.tracking.facts import best_time, correct_clock, is_robot
 from services.tracking.frames import event_prefix
 from services.tracking.lookup import Finding, Unknown
 from services.tracking.privacy import IpAddresses, kept_address
-from services.tracking.program import timestamp
 from services.tracking.results import encoded_refusal, success_templates
 from services.tracking.window import DedupWindow
 
@@ -63,23 +54,30 @@ class EventLog(Protocol):
     """Makes payloads durable; see `group_commit.DurableLog`."""
 
     def append(self, payload: bytes, count: int) -> "asyncio.Future[None]":
-        """Takes a payload; the future is done once it is durable. Raises ResourceExhaustedError when full."""
+        """Takes a payload; the future, which may be that of other payloads too, is done once it is durable.
+
+        The future does not heed `cancel`. Raises ResourceExhaustedError when the log is full.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Verdict:
-    """What a program means for its events now: they are refused for `reason`, or stored with one of `stamps`.
-
-    A stamp holds what the intake knows about an event, encoded: appended to the event's bytes it replaces whatever the
-    client sent in those fields. There is one per combination of facts, see `_MARKS`.
-    """
+    """What a program means for its events now: they are refused for `reason`, or stored with `stamp` and an end."""
 
     outcome: Outcome
     reason: str = ""
-    checksum: str = ""
-    stamps: Sequence[bytes] = ()
+    checksum: bytes = b""
+    stamp: bytes = b""
+    """Fields of the program, encoded: appended to the event's bytes they replace whatever the client sent there."""
+    ends: Sequence[bytes] = ()
+    """The same for the outcome and each combination of facts, see `_MARKS`. All are of one size."""
     templates: Sequence[bytes] = ()
     """Of the result of a stored event, see `results`."""
+
+    @property
+    def added_bytes(self) -> int:
+        """What stamp and end add to an event."""
+        return len(self.stamp) + len(self.ends[0]) if self.ends else 0
 
 
 @dataclass(slots=True)
@@ -88,10 +86,10 @@ class _Decided:
 
     batch: int
     answer: list[bytes] = field(default_factory=list)
-    message_ids: list[str] = field(default_factory=list)
+    message_ids: list[bytes] = field(default_factory=list)
     payload: list[bytes] = field(default_factory=list)
     earlier: set["asyncio.Future[None]"] = field(default_factory=set)
-    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(DECISIONS, 0))
+    counts: dict[Outcome, int] = field(default_factory=dict)
 
 
 class Intake:
@@ -126,6 +124,7 @@ class Intake:
         self._now = now
         self._new_id = new_id
         self._received = TrackingEvent()
+        self._unsettled: dict[asyncio.Future[None], list[tuple[int, Sequence[bytes]]]] = {}
         self.counts: dict[Outcome, int] = dict.fromkeys(DECISIONS, 0)
         """Events answered so far, by outcome; not those of calls that failed, which clients send again."""
 
@@ -138,38 +137,70 @@ class Intake:
             InvalidArgumentError: too few or too many events.
             ResourceExhaustedError: the log is full; no event of the batch was stored.
             InternalError: the disk failed; nothing is known about the events.
+            UnavailableError: the process is ending; the same.
         """
-        if not 0 < len(events) <= MAX_BATCH:
-            raise invalid_field("events", f"has {len(events)} entries; a batch has 1 to {MAX_BATCH}")
-        program_ids = [event.program_id for event in events]
-        found = await self._find(set(program_ids))
         now = self._now()
-        verdicts = self._verdicts(found, now, source)
-        decided = self._decide(events, [verdicts[program_id] for program_id in program_ids], now)
-        waiting = decided.earlier
+        arrivals = [plain(event) or self._prepared(event, now) for event in events]
+        return Response.FromString(await self._take(arrivals, source, now))
+
+    async def track_encoded(self, request: bytes, source: Source) -> bytes:
+        """The same for a serialized BatchTrackEventsRequest; the answer is a serialized BatchTrackEventsResponse.
+
+        Raises:
+            InvalidArgumentError: also for bytes that are no such request.
+        """
+        now = self._now()
+        arrivals = [
+            item if type(item) is tuple else self._prepared(item, now)  # type: ignore[arg-type]
+            for item in arrivals_of(request)
+        ]
+        return await self._take(arrivals, source, now)
+
+    def _prepared(self, event: TrackingEvent, now: float) -> Arrival:
+        """Any event, completed by what it may lack: id, time by our clock, address. Or with its fault."""
+        event.message_id = event.message_id or self._new_id()
+        if fault := event_fault(event, event.ByteSize()):
+            return arrival(event, 0, b"", fault)
+        event.ip_address = kept_address(event.ip_address, self._ip_addresses)
+        correct_clock(event, now)
+        return arrival(event, best_time(event).seconds, event.SerializeToString())
+
+    async def _take(self, arrivals: Sequence[Arrival], source: Source, now: float) -> bytes:
+        if not 0 < len(arrivals) <= MAX_BATCH:
+            raise invalid_field("events", f"has {len(arrivals)} entries; a batch has 1 to {MAX_BATCH}")
+        verdicts = await self._verdicts({arrived[0] for arrived in arrivals}, now)
+        decided = self._decide(arrivals, verdicts, self._reception(source, now), now - self._late_seconds)
         if decided.message_ids:
-            waiting.add(self._append(decided))
-        for durable in waiting:
-            await asyncio.shield(durable)
+            decided.earlier.add(self._append(decided))
+        for durable in decided.earlier:
+            await durable
         for outcome, count in decided.counts.items():
             self.counts[outcome] += count
-        return Response.FromString(b"".join(decided.answer))
+        return b"".join(decided.answer)
 
-    async def _find(self, program_ids: set[str]) -> Mapping[str, Finding | str]:
-        """What is known about each program, or what is wrong with its id."""
-        faults = {program_id: fault for program_id in program_ids if (fault := program_id_fault(program_id))}
-        return {**faults, **await self._programs.find(program_ids - faults.keys())}
+    async def _verdicts(self, program_ids: AbstractSet[bytes], now: float) -> Mapping[bytes, _Verdict]:
+        """What each program, or what is wrong with its id, means for its events."""
+        names = [program_id.decode() for program_id in program_ids]
+        faults = {name: fault for name in names if (fault := program_id_fault(name))}
+        findings: Mapping[str, Finding | str] = await self._programs.find(set(names) - faults.keys())
+        if faults:
+            findings = {**findings, **faults}
+        return {
+            program_id: _verdict(name, findings[name], now) for program_id, name in zip(program_ids, names, strict=True)
+        }
 
-    def _verdicts(self, found: Mapping[str, Finding | str], now: float, source: Source) -> Mapping[str, _Verdict]:
-        received = self._received
+    def _reception(self, source: Source, now: float) -> bytes:
+        """How and when events came, encoded, to replace what a client sent in these fields."""
+        received, moment = self._received, self._received.received_at
+        microseconds = round(now * 1_000_000)
         received.source = source
-        moment = timestamp(now)
         # Merged with a time the client may have sent there, a zero would leave the client's nanoseconds.
-        received.received_at.seconds, received.received_at.nanos = moment.seconds, moment.nanos | 1
-        stamp = received.SerializeToString()
-        return {program_id: _verdict(program_id, finding, now, stamp) for program_id, finding in found.items()}
+        moment.seconds, moment.nanos = microseconds // 1_000_000, microseconds % 1_000_000 * 1000 | 1
+        return received.SerializeToString()
 
-    def _decide(self, events: Sequence[TrackingEvent], verdicts: Sequence[_Verdict], now: float) -> _Decided:
+    def _decide(
+        self, arrivals: Sequence[Arrival], verdicts: Mapping[bytes, _Verdict], reception: bytes, late_before: float
+    ) -> _Decided:
         """Runs without interruption, so that of two equal ids exactly one is new.
 
         Everything an event costs, it costs here: hence local names, and no call that only some events need.
@@ -177,29 +208,14 @@ class Intake:
         decided = _Decided(batch=self._window.next_batch())
         answer, payload, counts, message_ids = decided.answer, decided.payload, decided.counts, decided.message_ids
         new_ids, before, batch = self._window.new_ids, self._window.before, decided.batch
-        late_before = now - self._late_seconds
+        added = {program_id: verdict.added_bytes + len(reception) for program_id, verdict in verdicts.items()}
         reason: str | None
-        for event, verdict in zip(events, verdicts, strict=True):
-            message_id, body, occurred = event.message_id, event.SerializeToString(), event.occurred_at
-            seconds = occurred.seconds
-            if (
-                0 < len(message_id) <= MAX_MESSAGE_ID
-                and len(body) <= MAX_TEXT  # too small for a text that is too long
-                and 0 <= seconds < LATEST_SECONDS
-                and 0 <= occurred.nanos < SECOND_NANOS
-                and not event.attributes
-                and not event.ip_address
-                and not event.HasField("sent_at")
-                and not event.HasField("corrected_at")
-            ):
-                reason = None
-            else:
-                reason = self._prepare(event, len(body), now)
-                message_id, body, seconds = event.message_id, event.SerializeToString(), best_time(event).seconds
-            if reason is not None:
-                outcome = INVALID
-            elif verdict.checksum and event.checksum not in ("", verdict.checksum):
-                outcome, reason = WRONG_CHECKSUM, f"checksum {shown(event.checksum)} is not that of its program"
+        for program_id, message_id, user_agent, checksum, seconds, body, fault in arrivals:
+            verdict = verdicts[program_id]
+            if fault is not None:
+                outcome, reason = INVALID, fault
+            elif verdict.checksum and checksum not in (b"", verdict.checksum):
+                outcome, reason = WRONG_CHECKSUM, f"checksum {shown(checksum.decode())} is not that of its program"
             elif earlier := new_ids.get(message_id) or before.get(message_id):
                 outcome, reason = DUPLICATE, "this message id was accepted before"
                 if (durable := self._window.in_flight.get(earlier)) is not None:
@@ -207,66 +223,69 @@ class Intake:
             elif verdict.reason:
                 outcome, reason = verdict.outcome, verdict.reason
             else:
-                stamp = verdict.stamps[is_robot(event.user_agent) + 2 * (0 < seconds < late_before)]
-                size = len(body) + len(stamp)
-                payload += (_PREFIXES[size] if size < _PREFIXED else event_prefix(size), body, stamp)
+                end = verdict.ends[is_robot(user_agent) + 2 * (0 < seconds < late_before)]
+                size = len(body) + added[program_id]
+                prefix = _PREFIXES[size] if size < _PREFIXED else event_prefix(size)
+                payload += (prefix, body, reception, verdict.stamp, end)
+                answer += (verdict.templates[len(message_id)], message_id)
                 new_ids[message_id] = batch
                 message_ids.append(message_id)
-                counts[verdict.outcome] += 1
-                encoded = message_id.encode()
-                answer += (verdict.templates[len(encoded)], encoded)
+                counts[verdict.outcome] = counts.get(verdict.outcome, 0) + 1
                 continue
             answer += encoded_refusal(outcome, message_id, reason)
-            counts[outcome] += 1
+            counts[outcome] = counts.get(outcome, 0) + 1
         self._window.turn()
         return decided
 
-    def _prepare(self, event: TrackingEvent, size: int, now: float) -> str | None:
-        """Completes an event that may need it: id, time by our clock, address. Returns its fault, if it has one."""
-        event.message_id = event.message_id or self._new_id()
-        if fault := event_fault(event, size):
-            return fault
-        event.ip_address = kept_address(event.ip_address, self._ip_addresses)
-        correct_clock(event, now)
-        return None
-
     def _append(self, decided: _Decided) -> "asyncio.Future[None]":
-        batch, message_ids, in_flight = decided.batch, decided.message_ids, self._window.in_flight
         try:
-            durable = self._log.append(b"".join(decided.payload), len(message_ids))
+            durable = self._log.append(b"".join(decided.payload), len(decided.message_ids))
         except BaseException:
-            self._window.forget(message_ids, batch)
+            self._window.forget(decided.message_ids, decided.batch)
             raise
-
-        def settle(durable: "asyncio.Future[None]") -> None:
-            del in_flight[batch]
-            if durable.cancelled() or durable.exception() is not None:
-                self._window.forget(message_ids, batch)
-
-        in_flight[batch] = durable
-        durable.add_done_callback(settle)
+        batches = self._unsettled.get(durable)
+        if batches is None:
+            batches = self._unsettled[durable] = []
+            durable.add_done_callback(self._settle)
+        batches.append((decided.batch, decided.message_ids))
+        self._window.in_flight[decided.batch] = durable
         return durable
 
+    def _settle(self, durable: "asyncio.Future[None]") -> None:
+        stored = not durable.cancelled() and durable.exception() is None
+        for batch, message_ids in self._unsettled.pop(durable):
+            del self._window.in_flight[batch]
+            if not stored:
+                self._window.forget(message_ids, batch)
 
-def _verdict(program_id: str, finding: Finding | str, now: float, received: bytes) -> _Verdict:
+
+def _verdict(program_id: str, finding: Finding | str, now: float) -> _Verdict:
     if isinstance(finding, str):
         return _Verdict(outcome=INVALID, reason=finding)
     if finding is Unknown.ABSENT:
         return _Verdict(outcome=UNKNOWN_PROGRAM, reason=f"program {program_id} does not exist")
     if finding is Unknown.UNVERIFIED:
-        return _stored(UNVERIFIED, received)
+        return _stored(UNVERIFIED, b"", "")
     if reason := finding.refusal(now):
         return _Verdict(outcome=EXPIRED_PROGRAM, reason=reason)
-    return _stored(ACCEPTED, finding.stamp + received, finding.checksum)
+    return _stored(ACCEPTED, finding.stamp, finding.checksum)
 
 
-def _stored(outcome: Outcome, stamp: bytes, checksum: str = "") -> _Verdict:
-    whole = stamp + _VERDICT_STAMPS[outcome]
-    stamps = [whole + marks for marks in _MARKS]
-    return _Verdict(outcome=outcome, checksum=checksum, stamps=stamps, templates=_TEMPLATES[outcome])
+@lru_cache(maxsize=10_000)
+def _stored(outcome: Outcome, stamp: bytes, checksum: str) -> _Verdict:
+    return _Verdict(
+        outcome=outcome,
+        checksum=checksum.encode(),
+        stamp=stamp,
+        ends=_ENDS[outcome],
+        templates=_TEMPLATES[outcome],
+    )
 
 
-_VERDICT_STAMPS = {outcome: TrackingEvent(verdict=outcome).SerializeToString() for outcome in (ACCEPTED, UNVERIFIED)}
-_TEMPLATES = {outcome: success_templates(outcome) for outcome in (ACCEPTED, UNVERIFIED)}
 # By 1 for a robot plus 2 for a late event. False is written out too: the last value wins, also over a client's true.
 _MARKS = [bytes((0xA8, 0x01, is_bot, 0xB0, 0x01, is_late)) for is_late in (0, 1) for is_bot in (0, 1)]
+_STORED = (ACCEPTED, UNVERIFIED)
+_ENDS = {
+    outcome: [TrackingEvent(verdict=outcome).SerializeToString() + marks for marks in _MARKS] for outcome in _STORED
+}
+_TEMPLATES = {outcome: success_templates(outcome) for outcome in _STORED}

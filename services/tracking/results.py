@@ -24,7 +24,7 @@ def success_templates(outcome: TrackOutcome) -> list[bytes]:
     return templates
 
 
-def encoded_refusal(outcome: TrackOutcome, message_id: str, reason: str) -> tuple[bytes, ...]:
+def encoded_refusal(outcome: TrackOutcome, message_id: bytes, reason: str) -> tuple[bytes, ...]:
     """The parts of the result of an event that was not stored."""
-    body = TrackResult(outcome=outcome, message_id=message_id, reason=reason).SerializeToString()
+    body = TrackResult(outcome=outcome, message_id=message_id.decode(), reason=reason).SerializeToString()
     return event_prefix(len(body)), body

@@ -10,17 +10,17 @@ from collections.abc import Iterable
 class DedupWindow:
     """At least the last `capacity` ids, at most twice as many: two generations, the older dropped as a whole.
 
-    An id stands for the batch it came in, which is a number: dictionaries of texts and numbers are none of the garbage
-    collector's business, which otherwise looked through all ids many times a second. Ids of a batch that could not be
-    stored must be forgotten, or a client's retry would be taken for a repetition and the event lost.
+    Ids are UTF-8 and stand for the batch they came in, which is a number: dictionaries of bytes and numbers are none of
+    the garbage collector's business, which otherwise looked through all ids many times a second. Ids of a batch that
+    could not be stored must be forgotten, or a client's retry would be taken for a repetition and the event lost.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._batches = 0
-        self.new_ids: dict[str, int] = {}
+        self.new_ids: dict[bytes, int] = {}
         """The newer generation; whoever adds to it calls `turn` afterwards."""
-        self.before: dict[str, int] = {}
+        self.before: dict[bytes, int] = {}
         """The older generation, to be read only."""
         self.in_flight: dict[int, Future[None]] = {}
         """What the events of a batch wait for until the log confirms them."""
@@ -38,7 +38,7 @@ class DedupWindow:
         if len(self.new_ids) > self._capacity:
             self.new_ids, self.before = {}, self.new_ids
 
-    def forget(self, message_ids: Iterable[str], batch: int) -> None:
+    def forget(self, message_ids: Iterable[bytes], batch: int) -> None:
         """Takes back the ids of a batch that was not stored; an id that belongs to another batch stays."""
         for message_id in message_ids:
             for generation in (self.new_ids, self.before):

@@ -9,6 +9,7 @@ from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
 from penstock.tracking.v1 import program_pb2
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
+from services.tracking.group_commit import Confirmation
 from services.tracking.intake import Intake
 from services.tracking.lookup import Finding, Unknown
 from services.tracking.privacy import IpAddresses
@@ -50,7 +51,7 @@ class HeldLog:
             raise self.full
         assert len(PutEventsRequest.FromString(payload).events) == count
         self.payloads.append(payload)
-        confirmed = asyncio.get_running_loop().create_future()
+        confirmed = Confirmation()
         if self.automatic:
             confirmed.set_result(None)
         else:

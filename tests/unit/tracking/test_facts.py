@@ -19,7 +19,7 @@ from services.tracking.facts import corrected_seconds, is_robot
 )
 def test_robots_name_themselves(user_agent: str) -> None:
     """Crawlers, previews, libraries."""
-    assert is_robot(user_agent)
+    assert is_robot(user_agent.encode())
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_robots_name_themselves(user_agent: str) -> None:
 )
 def test_browsers_of_people_are_no_robots(user_agent: str) -> None:
     """Nor is a missing User-Agent one."""
-    assert not is_robot(user_agent)
+    assert not is_robot(user_agent.encode())
 
 
 @pytest.mark.parametrize(

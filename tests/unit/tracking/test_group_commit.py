@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.errors import InternalError, ResourceExhaustedError
+from services.runtime.errors import InternalError, ResourceExhaustedError, UnavailableError
 from services.tracking.group_commit import AckLevel, DurableLog, LogLimits
 from services.tracking.log import SegmentLog
 
@@ -199,3 +199,39 @@ async def test_a_reader_is_woken_when_the_log_grows(segments: RecordingLog) -> N
         assert not waiting.done()
         await log.append(b"event", 1)
         await waiting
+
+
+async def test_one_who_gives_up_takes_nothing_from_the_others(segments: RecordingLog) -> None:
+    """All who wait for a group share its confirmation."""
+    async with committing(segments) as log:
+        confirmed = log.append(b"a", 1)
+        assert log.append(b"b", 1) is confirmed
+        gone, stays = (asyncio.ensure_future(_wait(confirmed)) for _ in range(2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+
+
+async def test_at_the_end_of_the_process_nobody_waits_for_ever(segments: RecordingLog) -> None:
+    """Who waits is told to send again, and so is who comes later; what was taken is written all the same."""
+    log = DurableLog(segments, limits=ROOMY)
+    running = asyncio.create_task(log.run())
+    await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(_wait(log.append(b"taken", 1)))
+    running.cancel()
+    with pytest.raises(UnavailableError, match="is ending"):
+        await waiting
+    with pytest.raises(UnavailableError):
+        log.append(b"late", 1)
+    with suppress(asyncio.CancelledError):
+        await running
+    log.close()
+    reopened = SegmentLog.open(segments.directory)
+    assert payload_of(reopened) == b"taken"
+    reopened.close()
+
+
+async def _wait(confirmed: "asyncio.Future[None]") -> None:
+    await confirmed

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from penstock.tracking.v1 import tracking_event_pb2 as event_pb
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
+from penstock.tracking.v1.tracking_service_pb2 import BatchTrackEventsRequest
 
 from services.runtime.errors import InvalidArgumentError, ResourceExhaustedError
 from services.tracking.event import event_fault
@@ -327,3 +328,30 @@ async def test_of_an_address_only_what_the_setting_allows_is_kept(log: HeldLog, 
     event = TrackingEvent(program_id="p", ip_address="192.0.2.77")
     await make_intake(log, ip_addresses=IpAddresses(rule)).track([event], GRPC)
     assert log.events[0].ip_address == kept
+
+
+async def test_a_serialized_batch_is_decided_like_its_events(log: HeldLog) -> None:
+    """The same outcomes, and the same events in the log, whether they are plain or not."""
+    batch = [
+        TrackingEvent(program_id="p", message_id="plain", user_agent="curl/8", occurred_at=Timestamp(seconds=1)),
+        TrackingEvent(program_id="p", message_id="attributed", attributes={"k": "v"}, customer_name="forged"),
+        TrackingEvent(program_id="p", message_id="plain"),
+        TrackingEvent(program_id="é", message_id="odd"),
+        TrackingEvent(program_id="nosuch", message_id="é"),
+    ]
+    request = BatchTrackEventsRequest(events=batch).SerializeToString()
+    encoded = Response.FromString(await make_intake(log).track_encoded(request, GRPC))
+    by_bytes, log.payloads = log.events, []
+    assert encoded == await make_intake(log).track(batch, GRPC)
+    assert by_bytes == log.events
+    assert (by_bytes[0].is_bot, by_bytes[0].is_late, by_bytes[1].customer_name) == (True, True, "")
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [b"\x0a", b"\x0a\x05\x0a", b"\x0a\x02\x42\x05", b"\x0a\x03\x42\x01\xff", b"\xff"]
+)
+async def test_bytes_that_are_no_batch_are_refused(intake: Intake, log: HeldLog, request_bytes: bytes) -> None:
+    """As a whole, and nothing is stored."""
+    with pytest.raises(InvalidArgumentError, match="cannot be read"):
+        await intake.track_encoded(request_bytes, GRPC)
+    assert log.payloads == []

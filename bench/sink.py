@@ -1,0 +1,87 @@
+"""The lean store of the tracking bench: PersistenceService that takes everything, and tells afterwards what it took.
+
+It stands for a store on a machine of its own: the intake ships to it as to any other, but the CPUs the intake is
+measured on are not spent on inserting rows.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from typing import Any
+
+import grpc
+import uvloop
+from grpc_health.v1 import health_pb2_grpc
+from penstock.persistence.v1 import persistence_service_pb2 as pb
+
+from bench.echo import HealthServicer
+
+Context = grpc.aio.ServicerContext[Any, Any]
+TAKEN_METHOD = "/bench.Sink/Taken"
+"""Answers with the message ids taken since the last call, a line each, in order."""
+_SERVICE = pb.DESCRIPTOR.services_by_name["PersistenceService"].full_name
+_STORED = pb.PutEventsResponse(results=[pb.PutEventResult(outcome=pb.PUT_EVENT_OUTCOME_STORED)]).SerializeToString()
+
+
+class Sink:
+    """Keeps payloads as they came, and looks into them only when it is asked what it has."""
+
+    def __init__(self) -> None:
+        self._payloads: list[bytes] = []
+        self._known: Counter[str] = Counter()
+
+    async def put_events(self, payload: bytes, _context: Context) -> bytes:
+        self._payloads.append(payload)
+        return _STORED * event_count(payload)
+
+    async def get_event(self, request: pb.GetEventRequest, context: Context) -> pb.GetEventResponse:
+        for payload in self._payloads:
+            self._known.update(event.message_id for event in pb.PutEventsRequest.FromString(payload).events)
+        self._payloads.clear()
+        if request.message_id not in self._known:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "not here")
+        return pb.GetEventResponse()
+
+    async def taken(self, _request: bytes, _context: Context) -> bytes:
+        known, self._known = self._known, Counter()
+        return "\n".join(known.elements()).encode()
+
+
+def event_count(payload: bytes) -> int:
+    """How many events a serialized PutEventsRequest holds, found by their lengths alone."""
+    count = at = 0
+    while at < len(payload):
+        at, shift, length = at + 1, 0, 0
+        while True:
+            octet = payload[at]
+            at, length, shift = at + 1, length | (octet & 0x7F) << shift, shift + 7
+            if octet < 0x80:  # the last byte of a varint
+                break
+        at, count = at + length, count + 1
+    return count
+
+
+async def main(port: int) -> None:
+    server, sink = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)]), Sink()
+    methods: dict[str, Any] = {
+        "PutEvents": grpc.unary_unary_rpc_method_handler(sink.put_events),
+        "GetEvent": grpc.unary_unary_rpc_method_handler(
+            sink.get_event, pb.GetEventRequest.FromString, pb.GetEventResponse.SerializeToString
+        ),
+    }
+    own, _, name = TAKEN_METHOD[1:].rpartition("/")
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(_SERVICE, methods),
+            grpc.method_handlers_generic_handler(own, {name: grpc.unary_unary_rpc_method_handler(sink.taken)}),
+        )
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(int(os.environ["BENCH_ECHO_PORT"])))
