@@ -10,22 +10,22 @@ from google.protobuf.message import DecodeError
 from penstock.tracking.v1.tracking_service_pb2 import BatchTrackEventsRequest
 
 from services.runtime.errors import InvalidArgumentError
+from services.tracking.core import CORE, Core
 from services.tracking.event import LATEST_SECONDS, MAX_MESSAGE_ID, MAX_TEXT, SECOND_NANOS, TrackingEvent
-from services.tracking.splitting import split
 
 Arrival = tuple[bytes, bytes, bytes, bytes, int, bytes, str | None]
 """Program id, message id, user agent and checksum in UTF-8; when it occurred, in seconds since 1970, 0 where it does
 not tell; the event serialized; what is wrong with it, None when nothing is."""
 
 
-def arrivals_of(request: bytes) -> Sequence[Arrival | TrackingEvent]:
+def arrivals_of(request: bytes, core: Core = CORE) -> Sequence[Arrival | TrackingEvent]:
     """The events of a serialized BatchTrackEventsRequest in order, those that are plain as arrivals.
 
     Raises:
         InvalidArgumentError: the bytes are no such request.
     """
     try:
-        found = split(request)
+        found = core.split(request)
         if found is None:
             return [plain(event) or event for event in BatchTrackEventsRequest.FromString(request).events]
         return [TrackingEvent.FromString(item) if type(item) is bytes else item for item in found]

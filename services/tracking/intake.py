@@ -16,6 +16,7 @@ from penstock.tracking.v1 import tracking_event_pb2, tracking_service_pb2
 
 from services.runtime.errors import invalid_field
 from services.tracking.arrivals import Arrival, arrival, arrivals_of, plain
+from services.tracking.core import CORE, Core, Terms
 from services.tracking.event import TrackingEvent, event_fault, program_id_fault, shown, uuid7
 from services.tracking.facts import best_time, correct_clock, is_robot
 from services.tracking.frames import event_prefix
@@ -75,6 +76,11 @@ class _Verdict:
     """Of the result of a stored event, see `results`."""
 
     @property
+    def terms(self) -> Terms:
+        """What an accepting program adds, for `core`."""
+        return self.checksum, self.stamp, self.ends, self.templates
+
+    @property
     def added_bytes(self) -> int:
         """What stamp and end add to an event."""
         return len(self.stamp) + len(self.ends[0]) if self.ends else 0
@@ -101,6 +107,7 @@ class Intake:
         window: the message ids accepted lately.
         ip_addresses: what is kept of the addresses of visitors.
         late_seconds: an event that occurred longer ago is marked as late.
+        core: the compiled part, or what stands for it.
         now: clock in seconds since 1970.
         new_id: a message id for an event that has none.
     """
@@ -113,6 +120,7 @@ class Intake:
         window: DedupWindow,
         ip_addresses: IpAddresses = IpAddresses.ANONYMISED,
         late_seconds: float = LATE_SECONDS,
+        core: Core = CORE,
         now: Callable[[], float] = time.time,
         new_id: Callable[[], str] = uuid7,
     ) -> None:
@@ -121,6 +129,7 @@ class Intake:
         self._window = window
         self._ip_addresses = ip_addresses
         self._late_seconds = late_seconds
+        self._core = core
         self._now = now
         self._new_id = new_id
         self._received = TrackingEvent()
@@ -150,9 +159,15 @@ class Intake:
             InvalidArgumentError: also for bytes that are no such request.
         """
         now = self._now()
+        # Nearly every batch is accepted as a whole, without looking at its events one by one.
+        if program_ids := self._core.programs_of(request):
+            verdicts = await self._verdicts(program_ids, now)
+            decided = self._accept_all(request, verdicts, self._reception(source, now), now - self._late_seconds)
+            if decided is not None:
+                return await self._settled(decided)
         arrivals = [
             item if type(item) is tuple else self._prepared(item, now)  # type: ignore[arg-type]
-            for item in arrivals_of(request)
+            for item in arrivals_of(request, self._core)
         ]
         return await self._take(arrivals, source, now)
 
@@ -169,7 +184,12 @@ class Intake:
         if not 0 < len(arrivals) <= MAX_BATCH:
             raise invalid_field("events", f"has {len(arrivals)} entries; a batch has 1 to {MAX_BATCH}")
         verdicts = await self._verdicts({arrived[0] for arrived in arrivals}, now)
-        decided = self._decide(arrivals, verdicts, self._reception(source, now), now - self._late_seconds)
+        return await self._settled(
+            self._decide(arrivals, verdicts, self._reception(source, now), now - self._late_seconds)
+        )
+
+    async def _settled(self, decided: _Decided) -> bytes:
+        """The answer, once what it confirms is durable."""
         if decided.message_ids:
             decided.earlier.add(self._append(decided))
         for durable in decided.earlier:
@@ -197,6 +217,27 @@ class Intake:
         # Merged with a time the client may have sent there, a zero would leave the client's nanoseconds.
         moment.seconds, moment.nanos = microseconds // 1_000_000, microseconds % 1_000_000 * 1000 | 1
         return received.SerializeToString()
+
+    def _accept_all(
+        self, request: bytes, verdicts: Mapping[bytes, _Verdict], reception: bytes, late_before: float
+    ) -> _Decided | None:
+        """As `_decide`, but only for a batch of which every event is plain, new and accepted."""
+        window, batch = self._window, self._window.next_batch()
+        terms = {program_id: verdict.terms for program_id, verdict in verdicts.items() if verdict.outcome == ACCEPTED}
+        accepted = self._core.accept_all(
+            request, terms, reception, window.new_ids, window.before, batch, late_before, is_robot
+        )
+        if accepted is None:
+            return None
+        answer, payload, message_ids = accepted
+        window.turn()
+        return _Decided(
+            batch=batch,
+            answer=[answer],
+            payload=[payload],
+            message_ids=message_ids,
+            counts={ACCEPTED: len(message_ids)},
+        )
 
     def _decide(
         self, arrivals: Sequence[Arrival], verdicts: Mapping[bytes, _Verdict], reception: bytes, late_before: float

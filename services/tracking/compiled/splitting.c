@@ -1,124 +1,8 @@
-/* A serialized BatchTrackEventsRequest taken apart without protobuf, for the events that most are: see arrivals.py.
+/* Requests taken apart into arrivals. */
 
-   What is understood here is understood exactly as protobuf does; whatever could be read in two ways is not understood
-   and left to protobuf. Hence an event is plain only if its fields stand in ascending order, each once, short texts in
-   ASCII, and none among them that the intake completes, replaces or has to judge. Nothing is ever read beyond the end.
+#include "events.h"
 
-   Encoding: https://protobuf.dev/programming-guides/encoding/ */
-
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
-
-/* The limits of event.py. */
-#define MAX_MESSAGE_ID 100
-#define MAX_TEXT 512
-#define LATEST_SECONDS 4102444800ull
-#define SECOND_NANOS 1000000000ull
-
-#define TEXT(field) ((field) << 3 | 2) /* the tag of a length-delimited field */
-#define NUMBER(field) ((field) << 3)   /* that of a varint */
-
-enum { PROGRAM_ID, MESSAGE_ID, USER_AGENT, CHECKSUM, TEXTS };
-
-typedef struct {
-    const uint8_t *at, *end;
-} Bytes;
-
-typedef struct {
-    Bytes texts[TEXTS];
-    uint64_t seconds;
-} Event;
-
-/* A number of at most 35 bits, which is more than any field here may have. */
-static int take_number(Bytes *rest, uint64_t *number)
-{
-    *number = 0;
-    for (int shift = 0; shift < 35 && rest->at < rest->end; shift += 7) {
-        uint8_t octet = *rest->at++;
-        *number |= (uint64_t)(octet & 0x7F) << shift;
-        if (octet < 0x80)
-            return 1;
-    }
-    return 0;
-}
-
-static int take_delimited(Bytes *rest, Bytes *content)
-{
-    uint64_t length;
-    if (!take_number(rest, &length) || length > (uint64_t)(rest->end - rest->at))
-        return 0;
-    content->at = rest->at;
-    content->end = rest->at += length;
-    return 1;
-}
-
-static int take_text(Bytes *rest, Bytes *text)
-{
-    if (!take_delimited(rest, text) || text->end - text->at > MAX_TEXT)
-        return 0;
-    uint8_t seen = 0;
-    for (const uint8_t *at = text->at; at < text->end; at++)
-        seen |= *at;
-    return seen < 0x80;
-}
-
-/* A google.protobuf.Timestamp between 1970 and 2100. */
-static int take_moment(Bytes *rest, uint64_t *seconds)
-{
-    Bytes moment;
-    uint64_t nanos = 0;
-    if (!take_delimited(rest, &moment))
-        return 0;
-    if (moment.at < moment.end && *moment.at == NUMBER(1)) {
-        moment.at++;
-        if (!take_number(&moment, seconds))
-            return 0;
-    }
-    if (moment.at < moment.end && *moment.at == NUMBER(2)) {
-        moment.at++;
-        if (!take_number(&moment, &nanos))
-            return 0;
-    }
-    return moment.at == moment.end && *seconds < LATEST_SECONDS && nanos < SECOND_NANOS;
-}
-
-static int is_plain(Bytes body, Event *event)
-{
-    uint8_t last = 0;
-    memset(event, 0, sizeof *event);
-    while (body.at < body.end) {
-        Bytes ignored;
-        uint8_t tag = *body.at++;
-        int taken = 0;
-        if (tag <= last)
-            return 0;
-        switch (last = tag) {
-        case TEXT(1): taken = take_text(&body, &event->texts[PROGRAM_ID]); break;
-        case TEXT(2): taken = take_text(&body, &event->texts[CHECKSUM]); break;
-        case TEXT(4): taken = take_text(&body, &event->texts[USER_AGENT]); break;
-        case TEXT(8): taken = take_text(&body, &event->texts[MESSAGE_ID]); break;
-        case TEXT(9): taken = take_moment(&body, &event->seconds); break;
-        case NUMBER(10): /* event_type: any value of one byte */
-            taken = body.at < body.end && *body.at++ < 0x80;
-            break;
-        case TEXT(11): /* cookie_id */
-        case TEXT(12): /* click_id */
-        case TEXT(13): /* transaction_id */
-            taken = take_text(&body, &ignored);
-        }
-        if (!taken)
-            return 0;
-    }
-    Py_ssize_t size = event->texts[MESSAGE_ID].end - event->texts[MESSAGE_ID].at;
-    return 0 < size && size <= MAX_MESSAGE_ID;
-}
-
-static PyObject *bytes_of(Bytes content)
-{
-    return PyBytes_FromStringAndSize((const char *)content.at, content.end - content.at);
-}
+#define MAX_BATCH 5000 /* of intake.py */
 
 static PyObject *arrival_of(Bytes body, const Event *event)
 {
@@ -135,19 +19,26 @@ static PyObject *arrival_of(Bytes body, const Event *event)
     return arrival;
 }
 
-static PyObject *split(PyObject *module, PyObject *request)
+static int open_request(PyObject *request, Bytes *rest)
 {
     if (!PyBytes_Check(request)) {
         PyErr_SetString(PyExc_TypeError, "a request is a bytes object");
-        return NULL;
+        return 0;
     }
-    Bytes rest = {.at = (const uint8_t *)PyBytes_AS_STRING(request)};
-    rest.end = rest.at + PyBytes_GET_SIZE(request);
+    *rest = content_of(request);
+    return 1;
+}
+
+PyObject *split(PyObject *module, PyObject *request)
+{
+    Bytes rest, body;
+    Event event;
+    (void)module;
+    if (!open_request(request, &rest))
+        return NULL;
     PyObject *found = PyList_New(0);
     while (found && rest.at < rest.end) {
-        Bytes body;
-        Event event;
-        if (*rest.at++ != TEXT(1) || !take_delimited(&rest, &body)) {
+        if (!take_event(&rest, &body)) {
             Py_DECREF(found);
             Py_RETURN_NONE;
         }
@@ -159,11 +50,26 @@ static PyObject *split(PyObject *module, PyObject *request)
     return found;
 }
 
-static PyMethodDef methods[] = {
-    {"split", split, METH_O, "The events of a serialized request: see splitting.py."},
-    {NULL, NULL, 0, NULL},
-};
-
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_core", NULL, -1, methods};
-
-PyMODINIT_FUNC PyInit__core(void) { return PyModule_Create(&definition); }
+PyObject *programs_of(PyObject *module, PyObject *request)
+{
+    Bytes rest, body, last = {NULL, NULL};
+    Event event;
+    (void)module;
+    if (!open_request(request, &rest))
+        return NULL;
+    PyObject *found = PySet_New(NULL);
+    for (int count = 0; found && rest.at < rest.end; count++) {
+        if (count == MAX_BATCH || !take_event(&rest, &body) || !is_plain(body, &event)) {
+            Py_DECREF(found);
+            Py_RETURN_NONE;
+        }
+        Bytes name = event.texts[PROGRAM_ID];
+        if (last.at && size_of(name) == size_of(last) && !memcmp(name.at, last.at, size_of(name)))
+            continue;
+        PyObject *program_id = bytes_of(last = name);
+        if (!program_id || PySet_Add(found, program_id) < 0)
+            Py_CLEAR(found);
+        Py_XDECREF(program_id);
+    }
+    return found;
+}

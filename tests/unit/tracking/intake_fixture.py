@@ -9,6 +9,7 @@ from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
 from penstock.tracking.v1 import program_pb2
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
+from services.tracking.core import CORE, Core
 from services.tracking.group_commit import Confirmation
 from services.tracking.intake import Intake
 from services.tracking.lookup import Finding, Unknown
@@ -69,7 +70,8 @@ def make_intake(
     *programs: Program,
     now: Callable[[], float] = lambda: NOW,
     ip_addresses: IpAddresses = IpAddresses.ANONYMISED,
+    core: Core = CORE,
 ) -> Intake:
     """An intake with the given programs, or with one named `p`."""
     known = FixedPrograms(*(programs or (program("p"),)))
-    return Intake(programs=known, log=log, window=DedupWindow(1000), ip_addresses=ip_addresses, now=now)
+    return Intake(programs=known, log=log, window=DedupWindow(1000), ip_addresses=ip_addresses, core=core, now=now)

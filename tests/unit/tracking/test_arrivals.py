@@ -10,12 +10,13 @@ from penstock.tracking.v1.tracking_event_pb2 import EventType, TrackingEvent
 from penstock.tracking.v1.tracking_service_pb2 import BatchTrackEventsRequest
 
 from services.runtime.errors import InvalidArgumentError
-from services.tracking import arrivals, splitting
+from services.tracking import arrivals
+from services.tracking.core import CORE, PORTABLE, Core, compiled
 from services.tracking.event import LATEST_SECONDS, event_fault
 from services.tracking.frames import varint
 
 needs_compiled = pytest.mark.skipif(
-    splitting.compiled() is None, reason="services/tracking/compiled is not built: no C compiler, or no Python.h"
+    compiled() is None, reason="services/tracking/compiled is not built: no C compiler, or no Python.h"
 )
 TEXTS = st.text(max_size=5) | st.sampled_from(["p", "m" * 100, "m" * 101, "x" * 512, "x" * 513, "é" * 300])
 MOMENTS = st.builds(
@@ -41,10 +42,10 @@ EVENTS = st.builds(
 )
 
 
-def events_of(request: bytes) -> Sequence[arrivals.Arrival] | str:
+def events_of(request: bytes, core: Core = CORE) -> Sequence[arrivals.Arrival] | str:
     """What becomes of a request, plain or not, in one form; the fault of one that cannot be read."""
     try:
-        found = arrivals.arrivals_of(request)
+        found = arrivals.arrivals_of(request, core)
     except InvalidArgumentError:
         return "cannot be read"
     return [
@@ -54,9 +55,7 @@ def events_of(request: bytes) -> Sequence[arrivals.Arrival] | str:
 
 
 def by_protobuf(request: bytes) -> Sequence[arrivals.Arrival] | str:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrivals, "split", splitting.left_to_protobuf)
-        return events_of(request)
+    return events_of(request, PORTABLE)
 
 
 def merged(found: Sequence[arrivals.Arrival] | str) -> object:
@@ -102,7 +101,7 @@ def test_a_plain_event_needs_no_message() -> None:
     )
     event.occurred_at.seconds = 5
     request = BatchTrackEventsRequest(events=[event]).SerializeToString()
-    assert splitting.split(request) == [(b"p", b"m", b"u", b"", 5, event.SerializeToString(), None)]
+    assert CORE.split(request) == [(b"p", b"m", b"u", b"", 5, event.SerializeToString(), None)]
 
 
 @given(EVENTS)
@@ -125,5 +124,5 @@ def test_a_plain_event_has_no_fault(event: TrackingEvent) -> None:
 def test_what_could_be_read_in_two_ways_is_left_to_protobuf(tail: bytes) -> None:
     """It knows the rules."""
     body = TrackingEvent(program_id="p", message_id="m").SerializeToString() + tail
-    found = splitting.split(b"\x0a" + varint(len(body)) + body)
+    found = CORE.split(b"\x0a" + varint(len(body)) + body)
     assert found == [body]

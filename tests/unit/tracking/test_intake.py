@@ -12,6 +12,7 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 from penstock.tracking.v1.tracking_service_pb2 import BatchTrackEventsRequest
 
 from services.runtime.errors import InvalidArgumentError, ResourceExhaustedError
+from services.tracking.core import CORE, PORTABLE, compiled
 from services.tracking.event import event_fault
 from services.tracking.intake import (
     ACCEPTED,
@@ -355,3 +356,45 @@ async def test_bytes_that_are_no_batch_are_refused(intake: Intake, log: HeldLog,
     with pytest.raises(InvalidArgumentError, match="cannot be read"):
         await intake.track_encoded(request_bytes, GRPC)
     assert log.payloads == []
+
+
+BATCHES = st.lists(
+    st.builds(
+        TrackingEvent,
+        program_id=st.sampled_from(["p", "q", "p", "q", "off", "away", "nosuch", "not ok"]),
+        message_id=st.sampled_from(["a", "b", "c", "d", "e", "é", "m" * 100, "m" * 101]),
+        checksum=st.sampled_from(["", "", "right", "wrong"]),
+        user_agent=st.sampled_from(["", "Firefox", "curl/8", "x" * 600]),
+        occurred_at=st.none() | st.builds(Timestamp, seconds=st.sampled_from([0, 1, int(NOW), -1])),
+        attributes=st.dictionaries(st.just("k"), st.just("v"), max_size=1),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.mark.skipif(compiled() is None, reason="services/tracking/compiled is not built: no C compiler, or no Python.h")
+@given(st.lists(BATCHES, min_size=1, max_size=4))
+async def test_the_compiled_part_decides_alike(batches: list[list[TrackingEvent]]) -> None:
+    """Batch after batch: the same answers, the same bytes in the log, the same ids in the window, the same counts."""
+    programs = program("p", name="Spring"), program("q", checksum="right", customer_id=7), program("off", enabled=False)
+    logs = HeldLog(), HeldLog()
+    portable, built = make_intake(logs[0], *programs, core=PORTABLE), make_intake(logs[1], *programs, core=CORE)
+    for batch in batches:
+        request = BatchTrackEventsRequest(events=batch).SerializeToString()
+        assert await portable.track_encoded(request, GRPC) == await built.track_encoded(request, GRPC)
+    assert [*logs[0].events] == [*logs[1].events]
+    assert portable.counts == built.counts
+    assert portable._window.new_ids.keys() == built._window.new_ids.keys()
+
+
+@pytest.mark.skipif(compiled() is None, reason="services/tracking/compiled is not built: no C compiler, or no Python.h")
+async def test_the_usual_batch_is_accepted_at_once(log: HeldLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing looks at its events one by one; of the batch that repeats one of them each is looked at."""
+    intake = make_intake(log)
+    request = BatchTrackEventsRequest(events=events("a", "b")).SerializeToString()
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "_decide", None)
+        assert outcomes(Response.FromString(await intake.track_encoded(request, GRPC))) == [ACCEPTED] * 2
+    repeated = BatchTrackEventsRequest(events=events("c", "b")).SerializeToString()
+    assert outcomes(Response.FromString(await intake.track_encoded(repeated, GRPC))) == [ACCEPTED, DUPLICATE]
