@@ -31,6 +31,8 @@ class Claimed:
     throttled: int = 0
 
     def tries(self) -> Tries:
+        if self is FIRST:  # nearly always
+            return _FIRST_TRY
         if not self.unavailable and not self.throttled:
             return Tries(begun=self.attempt)
         counts = zip(EXCUSED, (self.unavailable, self.throttled), strict=True)
@@ -52,8 +54,17 @@ class Busy:
 Claim: TypeAlias = Claimed | Done | Busy
 
 
-_NONE = Claimed(attempt=0)
-_FIRST = Claimed(attempt=1)
+FIRST = Claimed(attempt=1)
+"""Of a message that was never seen before."""
+_FIRST_TRY = Tries(begun=1)
+
+
+def _again(before: Claimed, known: Claimed) -> Claimed:
+    return Claimed(
+        attempt=max(before.attempt + 1, known.attempt),
+        unavailable=max(before.unavailable, known.unavailable),
+        throttled=max(before.throttled, known.throttled),
+    )
 
 
 def _excused(claimed: Claimed, error_class: ErrorClass) -> Claimed:
@@ -101,16 +112,12 @@ class MemoryDedup:
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         return [self.claim_one(key) for key in keys]
 
-    def claim_one(self, key: str, *, known: Claimed = _FIRST) -> Claim:
+    def claim_one(self, key: str, *, known: Claimed = FIRST) -> Claim:
         """Claims one message of which elsewhere at least this is known."""
         if key in self._done:
             return Done()
-        before = self._claims.pop(key, _NONE)
-        claimed = Claimed(
-            attempt=max(before.attempt + 1, known.attempt),
-            unavailable=max(before.unavailable, known.unavailable),
-            throttled=max(before.throttled, known.throttled),
-        )
+        before = self._claims.pop(key, None)
+        claimed = known if before is None else _again(before, known)
         self._claims[key] = claimed
         _trim(self._claims, self._capacity)
         return claimed

@@ -41,10 +41,7 @@ class FanOut:
 
     async def deliver(self, attempts: Sequence[Attempt]) -> None:
         """One delivery per destination, all at the same time."""
-        batches: dict[Destination, list[Attempt]] = {}
-        for attempt in attempts:
-            for destination in attempt.destinations:
-                batches.setdefault(destination, []).append(attempt)
+        batches = _by_destination(attempts)
         await asyncio.gather(*(self._deliver_to(destination, batch) for destination, batch in batches.items()))
 
     async def _deliver_to(self, destination: Destination, attempts: Sequence[Attempt]) -> None:
@@ -64,6 +61,20 @@ class FanOut:
             self._log.exception("a delivery failed unexpectedly", target=str(destination.target))
             reason = f"the delivery failed unexpectedly: {type(error).__name__}: {error}"
             return [Retry(reason=reason, error_class=ErrorClass.REFUSED)] * len(parcels)
+
+
+def _by_destination(attempts: Sequence[Attempt]) -> dict[Destination, list[Attempt]]:
+    """The attempts for each destination, in order."""
+    batches: dict[Destination, list[Attempt]] = {}
+    # Messages mostly share the objects too; hashing a destination takes as long as all the rest here.
+    same: dict[int, list[Attempt]] = {}
+    for attempt in attempts:
+        for destination in attempt.destinations:
+            batch = same.get(id(destination))
+            if batch is None:
+                batch = same[id(destination)] = batches.setdefault(destination, [])
+            batch.append(attempt)
+    return batches
 
 
 def _note(attempt: Attempt, destination: str, outcome: Outcome, *, shared: bool) -> None:

@@ -113,21 +113,18 @@ def _parse_head(head: bytes) -> tuple[str, dict[str, str]]:
     if "\r" in text:
         text = text.replace("\r\n", "\n").removesuffix("\r")
     command, *lines = text.split("\n")
-    pairs = [line.split(":", 1) if ":" in line else (line, "") for line in lines]
-    if "\\" in text:
-        # Two headers of each message hold escaped colons, its id and that of its ACK; names hardly ever do.
-        pairs = [
-            (_unescaped(name) if "\\" in name else name, _unescaped(value) if "\\" in value else value)
-            for name, value in pairs
-        ]
-    headers = dict(pairs)  # type: ignore[arg-type]  # each has two elements
-    if len(headers) < len(pairs):
-        # Section "Repeated Header Entries": the first one counts.
-        headers = dict(reversed(pairs))  # type: ignore[arg-type]
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if "\\" in line:  # in two headers of each message: its id and that of its ACK hold escaped colons
+            name, value = _unescaped(name), _unescaped(value)
+        if name not in headers:  # section "Repeated Header Entries": the first one counts
+            headers[name] = value
     return command, headers
 
 
 def _unescaped(text: str) -> str:
     if "\\\\" in text:
         return _ESCAPE.sub(lambda match: _UNESCAPED.get(match[0], match[0]), text)
-    return text.replace("\\c", ":").replace("\\n", "\n").replace("\\r", "\r")
+    text = text.replace("\\c", ":")
+    return text.replace("\\n", "\n").replace("\\r", "\r") if "\\" in text else text

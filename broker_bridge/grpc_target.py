@@ -33,11 +33,9 @@ class GrpcDelivery:
         self._timeout = timeout
 
     async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
-        request = delivery_service_pb2.DeliverMessagesRequest(
-            messages=[broker_message(parcel) for parcel in parcels],
-            route=origin.route,
-            subscription=origin.subscription,
-        )
+        request = delivery_service_pb2.DeliverMessagesRequest(route=origin.route, subscription=origin.subscription)
+        for parcel in parcels:
+            write_message(parcel, request.messages.add())
         try:
             response = await self._stub.DeliverMessages(request, timeout=self._timeout)
         except grpc.aio.AioRpcError as error:
@@ -85,27 +83,25 @@ def _failure(error: PenstockError, *, shared: bool) -> Outcome:
 
 def broker_message(parcel: Parcel) -> broker_message_pb2.BrokerMessage:
     """The message as services see it."""
+    encoded = broker_message_pb2.BrokerMessage()
+    write_message(parcel, encoded)
+    return encoded
+
+
+def write_message(parcel: Parcel, encoded: broker_message_pb2.BrokerMessage) -> None:
+    """Writes the message where it will be sent from, which saves a copy of its body."""
     message = parcel.message
-    encoded = broker_message_pb2.BrokerMessage(
-        id=message.id,
-        destination=message.destination,
-        correlation_id=message.correlation_id,
-        reply_to=message.reply_to,
-        type=message.type,
-        priority=message.priority,
-        attempt=parcel.attempt,
-        persistent=message.persistent,
-        redelivered=message.redelivered,
-        group=parcel.group,
-    )
-    if message.kind is MessageKind.MAP:
-        for name, value in message.entries.items():
-            set_value(encoded.map.entries[name], value)
-        encoded.map.SetInParent()
-    elif parcel.text is None:
-        encoded.data = message.body
-    else:
-        encoded.text = parcel.text
+    encoded.id = message.id
+    encoded.destination = message.destination
+    encoded.correlation_id = message.correlation_id
+    encoded.reply_to = message.reply_to
+    encoded.type = message.type
+    encoded.priority = message.priority
+    encoded.attempt = parcel.attempt
+    encoded.persistent = message.persistent
+    encoded.redelivered = message.redelivered
+    encoded.group = parcel.group
+    _set_body(parcel, encoded)
     if message.sent_at:
         _set_time(encoded.sent_at, message.sent_at)
     if message.expires_at:
@@ -116,7 +112,18 @@ def broker_message(parcel: Parcel) -> broker_message_pb2.BrokerMessage:
             _set_property(encoded.properties[name], attribute)
     for name, typed in parcel.values.items():
         set_value(encoded.properties[name], typed)
-    return encoded
+
+
+def _set_body(parcel: Parcel, encoded: broker_message_pb2.BrokerMessage) -> None:
+    message = parcel.message
+    if message.kind is MessageKind.MAP:
+        for name, value in message.entries.items():
+            set_value(encoded.map.entries[name], value)
+        encoded.map.SetInParent()
+    elif parcel.text is None:
+        encoded.data = message.body
+    else:
+        encoded.text = parcel.text
 
 
 def _set_time(timestamp: timestamp_pb2.Timestamp, milliseconds: int) -> None:

@@ -1,4 +1,4 @@
-"""Delivery to an HTTP endpoint: one POST per message, by urllib3 in threads.
+"""Delivery to an HTTP endpoint: one POST per message.
 
 The body of the request is the body of the message. Headers tell the rest: `Idempotency-Key` is the message id,
 `Penstock-...` hold route, subscription, attempt, destination and the JMS headers that are set,
@@ -8,25 +8,17 @@ printable ASCII.
 
 import asyncio
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
 from broker_bridge.amazon_mq_event import body_bytes
+from broker_bridge.http_endpoint import Answer, HttpEndpoint, NoAnswerError
 from broker_bridge.parcel import Parcel
 from broker_bridge.target_specs import HttpTarget
 from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, Rejected, Retry
-from services.runtime.aws import BlockingCalls
 from services.runtime.telemetry import inject_trace
 
-_CONNECT_SECONDS = 2.0
-_SHOWN_BYTES = 500
-_READ_BYTES = 64 * 1024
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _OK = range(200, 300)
@@ -37,31 +29,12 @@ _MAY_PASS = frozenset({401, 403, 404, 407, 409, 425})
 _CLIENT_ERROR = range(400, 500)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What an endpoint said; `text` is the beginning of the body, `retry_after` the header of that name."""
-
-    status: int
-    text: str = ""
-    retry_after: str = ""
-
-
 class HttpDelivery:
-    """A `broker_bridge.targets.Target`. `timeout` in seconds per request; `now` is the time in seconds since 1970."""
+    """A `broker_bridge.targets.Target`. `now` is the time in seconds since 1970; the endpoint is closed with it."""
 
-    def __init__(
-        self,
-        spec: HttpTarget,
-        *,
-        pool: urllib3.PoolManager,
-        calls: BlockingCalls,
-        timeout: float,
-        now: Callable[[], float],
-    ) -> None:
+    def __init__(self, spec: HttpTarget, *, endpoint: HttpEndpoint, now: Callable[[], float]) -> None:
         self._spec = spec
-        self._pool = pool
-        self._calls = calls
-        self._timeout = timeout
+        self._endpoint = endpoint
         self._now = now
 
     async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
@@ -70,41 +43,13 @@ class HttpDelivery:
     async def _deliver_one(self, parcel: Parcel, origin: Origin) -> Outcome:
         headers = request_headers(parcel, origin, self._spec.content_type)
         try:
-            answer = await self._calls.run(self._post, body_bytes(parcel), headers)
-        except HTTPError as error:
-            reason = f"{self._spec.url} does not answer: {error}"[:_SHOWN_BYTES]
-            return Retry(reason=reason, error_class=ErrorClass.UNAVAILABLE)
+            answer = await self._endpoint.post(headers, body_bytes(parcel))
+        except NoAnswerError as error:
+            return Retry(reason=f"{self._spec.url} does not answer: {error}", error_class=ErrorClass.UNAVAILABLE)
         return judge(answer, now=self._now())
 
-    def _post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """In a thread. Redirects are not followed: the answer would speak of another endpoint."""
-        response = self._pool.request(
-            "POST",
-            self._spec.url,
-            body=body,
-            headers=headers,
-            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, total=self._timeout),
-            retries=False,  # the route decides when to try again
-            preload_content=False,
-        )
-        text = self._read(response)
-        shown = text[:_SHOWN_BYTES].decode(errors="replace").strip()
-        return Answer(status=response.status, text=shown, retry_after=response.headers.get("Retry-After", ""))
-
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """The beginning of the body. A body without end, or one that comes byte by byte, costs the connection only."""
-        limit = time.monotonic() + self._timeout
-        text = b""
-        while chunk := response.read1(_READ_BYTES, decode_content=False):
-            text += chunk
-            if len(text) > _READ_BYTES or time.monotonic() > limit:
-                response.close()
-                break
-        response.release_conn()
-        return text
-
     async def close(self) -> None:
-        """Nothing to do: the connections are shared."""
+        self._endpoint.close()
 
 
 def judge(answer: Answer, *, now: float) -> Outcome:
@@ -155,4 +100,6 @@ def request_headers(parcel: Parcel, origin: Origin, content_type: str) -> dict[s
 
 
 def _encoded(value: str) -> str:
+    if value.isascii() and value.isprintable() and "%" not in value:
+        return value.strip(" ")
     return quote(value.strip(" "), safe=_PRINTABLE)

@@ -1,6 +1,8 @@
 """Opens the adapters that the settings name: broker, filtering service, dedup records, targets of every kind."""
 
+import asyncio
 import random
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -8,13 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
-import urllib3
-
 from broker_bridge.activemq import ActiveMq
 from broker_bridge.clock import Clock
 from broker_bridge.dedup import DedupHealth, GuardedDedup
 from broker_bridge.filtering_client import GrpcFilter
 from broker_bridge.grpc_target import GrpcDelivery
+from broker_bridge.http_endpoint import HttpEndpoint
 from broker_bridge.http_target import HttpDelivery
 from broker_bridge.kinesis_target import KinesisDelivery
 from broker_bridge.lambda_target import LambdaDelivery
@@ -43,15 +44,14 @@ from services.runtime.health import HealthBoard
 
 
 class TargetOpener:
-    """Opens a target on each call. Those of a kind share what costs: AWS clients, threads, HTTP connections."""
+    """Opens a target on each call. Those of a kind share what costs: AWS clients, threads, room for HTTP requests."""
 
     def __init__(self, settings: BridgeSettings, sender: Sender) -> None:
         self._settings = settings
         self._sender = sender
         self._aws_calls = BlockingCalls(settings.aws_threads, "aws")
-        self._http_calls = BlockingCalls(settings.http_threads, "http")
-        ca = str(settings.http_tls_ca) if settings.http_tls_ca else None
-        self._pool = urllib3.PoolManager(maxsize=settings.http_threads, ca_certs=ca)
+        self._http_room = asyncio.Semaphore(settings.http_requests)
+        self._http_tls = ssl.create_default_context(cafile=settings.http_tls_ca)
         timeout = settings.delivery_timeout_seconds
         self._lambda = self._client(
             "lambda", settings.lambda_timeout_seconds, settings.lambda_endpoint_url or settings.aws_endpoint_url
@@ -78,7 +78,8 @@ class TargetOpener:
                 return QueueDelivery(spec, self._sender)
             case HttpTarget():
                 timeout = settings.delivery_timeout_seconds
-                return HttpDelivery(spec, pool=self._pool, calls=self._http_calls, timeout=timeout, now=time.time)
+                endpoint = HttpEndpoint(spec.url, room=self._http_room, timeout=timeout, tls=self._http_tls)
+                return HttpDelivery(spec, endpoint=endpoint, now=time.time)
 
     def _client(self, service: str, read_timeout: float, endpoint_url: str | None) -> "_Once":
         settings = self._settings

@@ -25,10 +25,11 @@ class Attribute(NamedTuple):  # made for every property of every message: a thir
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, as `broker_bridge.message.Message`
 class Parcel:
-    """A message on its way to a target. `attempt` counts from 1; `text` is None for a body that is not text.
+    """A message on its way to a target; nobody changes it.
 
+    `attempt` counts from 1; `text` is None for a body that is not text.
     `values` holds the properties whose JMS type the route declares.
     """
 

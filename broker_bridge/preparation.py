@@ -54,6 +54,8 @@ def _attributes(message: Message, route: Route) -> dict[str, Attribute]:
         name: _attribute(name, declared[name], value) if name in declared else Attribute(AttributeKind.STRING, value)
         for name, value in message.properties.items()
     }
+    if not declared:
+        return attributes
     # STOMP shows a property of such a name as the header; nobody but the route can say that it is one.
     for name in _HEADERS.keys() & declared.keys() - attributes.keys():
         if value := _HEADERS[name](message):

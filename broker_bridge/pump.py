@@ -27,6 +27,7 @@ from broker_bridge.parcel import Parcel
 from broker_bridge.postponement import postponed
 from broker_bridge.preparation import PoisonError, prepare
 from broker_bridge.replies import Answers
+from broker_bridge.retry_policy import Tries
 from broker_bridge.retry_queue import RetryQueue
 from broker_bridge.routes import Route
 from broker_bridge.settlement import Entry, Ledger, State
@@ -244,28 +245,13 @@ class Pump:
                 duplicates.append(attempt.entry)
             elif isinstance(claim, Busy):
                 self._hold([attempt.entry], claim.seconds)
-            elif self.route.retry.is_worn_out(claim.tries()):
+            elif self.route.retry.is_worn_out(tries := claim.tries()):
                 await self._exhausted(attempt.entry, claim)
             else:
-                mine.append(self._claimed(attempt, claim, match))
+                mine.append(_claimed(attempt, tries, match))
         self.stats.duplicates += len(duplicates)
         self._settle(duplicates)
         return mine
-
-    def _claimed(self, attempt: Attempt, claim: Claimed, match: Match) -> Attempt:
-        entry = attempt.entry
-        # A delayed copy may know of more attempts than the records do, which are kept for some hours.
-        number = max(claim.attempt, entry.attempt + 1)
-        if number != attempt.parcel.attempt:
-            attempt.parcel = replace(attempt.parcel, attempt=number)
-        entry.attempt, entry.excused = number, dict(claim.tries().excused)
-        if isinstance(match, Unmatched):
-            attempt.retry = Retry(reason=match.reason, error_class=match.error_class)
-        else:
-            attempt.destinations = [
-                place for place in match if place.name not in entry.accepted and place.name not in entry.rejected
-            ]
-        return attempt
 
     async def _exhausted(self, entry: Entry, claim: Claimed) -> None:
         entry.attempt = claim.attempt - 1
@@ -319,3 +305,22 @@ class Pump:
     def _tell_quiet(self) -> None:
         if self._ledger.idle():
             self._quiet.set()
+
+
+def _claimed(attempt: Attempt, tries: Tries, match: Match) -> Attempt:
+    """The attempt with its number, and the targets that are still to be asked."""
+    entry = attempt.entry
+    # A delayed copy may know of more attempts than the records do, which are kept for some hours.
+    number = max(tries.begun, entry.attempt + 1)
+    if number != attempt.parcel.attempt:
+        attempt.parcel = replace(attempt.parcel, attempt=number)
+    entry.attempt, entry.excused = number, dict(tries.excused)
+    if isinstance(match, Unmatched):
+        attempt.retry = Retry(reason=match.reason, error_class=match.error_class)
+    elif entry.accepted or entry.rejected:
+        attempt.destinations = [
+            place for place in match if place.name not in entry.accepted and place.name not in entry.rejected
+        ]
+    else:
+        attempt.destinations = match
+    return attempt

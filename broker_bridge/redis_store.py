@@ -13,36 +13,33 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from broker_bridge.dedup import Busy, Claim, Claimed, DedupUnavailableError, Done
+from broker_bridge.dedup import FIRST, Busy, Claim, Claimed, DedupUnavailableError, Done
 from broker_bridge.targets import ErrorClass
 
 _FIELDS = "'^(%S+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*)$'"
-# Answers per key: {0} done, {n, u, t} claimed with attempt n, {-n} leased by another bridge for n more milliseconds.
+# Answers per key: 1 claimed for the first time, 0 done, {n, u, t} claimed with attempt n, {-n} leased by another bridge
+# for n more milliseconds. Nearly every message is new: one command each, and the same record for all of them.
 _CLAIM = f"""
 local owner, life, lease, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ends = string.format('%.0f', now + lease)
+local first = table.concat({{owner, life, 1, ends, 0, 0}}, ' ')
+local call = redis.call
+local function again(key)
+  local record = call('GET', key)
+  if record == 'done' then return 0 end
+  local o, l, n, until_, u, t = string.match(record, {_FIELDS})
+  -- A lease that seems to last longer than any lease does is from before the store's clock was set back.
+  local left = tonumber(until_) - now
+  if o ~= owner and left > 0 and left <= lease then return {{-left}} end
+  local attempts, unavailable, throttled = tonumber(n) + 1, tonumber(u) or 0, tonumber(t) or 0
+  call('SET', key, table.concat({{owner, life, attempts, ends, unavailable, throttled}}, ' '), 'PX', ttl)
+  return {{attempts, unavailable, throttled}}
+end
 local answers = {{}}
 for i, key in ipairs(KEYS) do
-  local record = redis.call('GET', key)
-  local attempts, unavailable, throttled = 0, 0, 0
-  if record == 'done' then
-    answers[i] = {{0}}
-  else
-    if record then
-      local o, l, n, until_, u, t = string.match(record, {_FIELDS})
-      attempts, unavailable, throttled = tonumber(n), tonumber(u) or 0, tonumber(t) or 0
-      -- A lease that seems to last longer than any lease does is from before the store's clock was set back.
-      local left = tonumber(until_) - now
-      if o ~= owner and left > 0 and left <= lease then answers[i] = {{-left}} end
-    end
-    if not answers[i] then
-      attempts = attempts + 1
-      local until_ = string.format('%.0f', now + lease)
-      redis.call('SET', key, table.concat({{owner, life, attempts, until_, unavailable, throttled}}, ' '), 'PX', ttl)
-      answers[i] = {{attempts, unavailable, throttled}}
-    end
-  end
+  answers[i] = call('SET', key, first, 'NX', 'PX', ttl) and 1 or again(key)
 end
 return answers
 """
@@ -67,7 +64,10 @@ for _, key in ipairs(KEYS) do
   end
 end
 """
-_DONE = "for _, key in ipairs(KEYS) do redis.call('SET', key, 'done', 'PX', ARGV[1]) end"
+_DONE = """
+local call, ttl = redis.call, ARGV[1]
+for _, key in ipairs(KEYS) do call('SET', key, 'done', 'PX', ttl) end
+"""
 _LEASE_SECONDS = 15.0
 """A lease is renewed three times before it ends."""
 
@@ -112,7 +112,7 @@ class RedisDedup:
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         lease = str(int(_LEASE_SECONDS * 1000))
         answers = await self._call(self._claim(self._names(keys), [self._owner, self._life, lease, self._keep]))
-        return [_claim(answer) for answer in cast("list[list[int]]", answers)]
+        return [FIRST if answer == 1 else _claim(answer) for answer in cast("list[int | list[int]]", answers)]
 
     async def excuse(self, keys: Sequence[str], error_class: ErrorClass) -> None:
         counts = ["1", "0"] if error_class is ErrorClass.UNAVAILABLE else ["0", "1"]
@@ -142,9 +142,9 @@ class RedisDedup:
             raise DedupUnavailableError(f"the dedup store does not answer: {error or type(error).__name__}") from error
 
 
-def _claim(answer: Sequence[int]) -> Claim:
+def _claim(answer: int | Sequence[int]) -> Claim:
     match answer:
-        case [0]:
+        case int():
             return Done()
         case [attempt, unavailable, throttled]:
             return Claimed(attempt=attempt, unavailable=unavailable, throttled=throttled)

@@ -81,7 +81,7 @@ class BridgeSettings(ConfigClientSettings):
     )
     lambda_endpoint_url: Url | None = Field(default=None, description="The same for Lambda alone.")
     aws_threads: int = Field(default=32, ge=1, le=256, description="AWS calls in progress at the same time.")
-    http_threads: int = Field(default=32, ge=1, le=256, description="HTTP requests in progress at the same time.")
+    http_requests: int = Field(default=32, ge=1, le=256, description="HTTP requests in progress at the same time.")
     http_tls_ca: FilePath | None = Field(
         default=None, description="PEM authorities of HTTPS endpoints; without it those of the machine."
     )

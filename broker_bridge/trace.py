@@ -13,13 +13,9 @@ def delivery_trace(parcels: Sequence[Parcel]) -> TraceContext:
 
     A delivery is one call and has one parent. Each message keeps its own properties on the way.
     """
-    first = parcels[0].message.properties
-    named = (first.get(TRACE_KEY), first.get(TRACE_STATE_KEY))
-    shared = all(
-        (parcel.message.properties.get(TRACE_KEY), parcel.message.properties.get(TRACE_STATE_KEY)) == named
-        for parcel in parcels
-    )
-    return trace_from_mapping(first) if shared else TraceContext.new()
+    told = [parcel.message.properties for parcel in parcels]
+    named = {(properties.get(TRACE_KEY), properties.get(TRACE_STATE_KEY)) for properties in told}
+    return trace_from_mapping(told[0]) if len(named) == 1 else TraceContext.new()
 
 
 def client_context() -> str:

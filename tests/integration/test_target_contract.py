@@ -8,13 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import urllib3
 from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
 
 from broker_bridge.activemq import ActiveMq
 from broker_bridge.aws_batch import AwsBatchDelivery
 from broker_bridge.broker import BrokerAddress, Login
 from broker_bridge.function_answer import failed_items
+from broker_bridge.http_endpoint import HttpEndpoint
 from broker_bridge.http_target import HttpDelivery
 from broker_bridge.kinesis_target import KinesisDelivery
 from broker_bridge.parcel import Parcel
@@ -227,13 +227,18 @@ class TestHttpDelivery(ThrottlingTargetContract):
     """An HTTP server."""
 
     @pytest.fixture(autouse=True)
-    def _place(self, http_endpoint: Endpoint) -> None:
+    async def _place(self, http_endpoint: Endpoint) -> AsyncIterator[None]:
         self.endpoint = http_endpoint
+        self.open: list[HttpEndpoint] = []
+        yield
+        for connections in self.open:
+            connections.close()
 
     def at(self, address: str, *, timeout: float = 5.0) -> Target:
-        pool, calls = urllib3.PoolManager(maxsize=8), BlockingCalls(8, "http-test")
         spec = HttpTarget(url=f"http://{address}/messages")
-        return HttpDelivery(spec, pool=pool, calls=calls, timeout=timeout, now=time.time)
+        endpoint = HttpEndpoint(spec.url, room=asyncio.Semaphore(8), timeout=timeout)
+        self.open.append(endpoint)
+        return HttpDelivery(spec, endpoint=endpoint, now=time.time)
 
     async def target(self) -> Target:
         return self.at(self.endpoint.address)

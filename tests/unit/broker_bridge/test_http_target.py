@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from broker_bridge.http_target import Answer, judge, request_headers, retry_after_seconds
+from broker_bridge.http_endpoint import Answer
+from broker_bridge.http_target import judge, request_headers, retry_after_seconds
 from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Rejected, Retry
 from tests.unit.broker_bridge.builders import parcel, string
 

@@ -1,0 +1,195 @@
+"""An HTTP/1.1 endpoint on the event loop: connections that stay open, answers read by httptools (the parser of Node).
+
+One request at a time on each connection; no redirects, cookies or proxies. The answer's status is what counts, so its
+body is read to a limit and no further.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+CONNECT_SECONDS = 2.0
+_READ_BYTES = 64 * 1024
+_SHOWN_BYTES = 500
+_KEPT_OPEN = 64  # connections without a request
+_INTERIM = range(100, 200)
+
+
+class NoAnswerError(Exception):
+    """The endpoint did not answer; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an endpoint said; `text` is the beginning of the body, `retry_after` the header of that name."""
+
+    status: int
+    text: str = ""
+    retry_after: str = ""
+
+
+class HttpEndpoint:
+    """The connections to one URL. `room` bounds the requests in progress, of all endpoints that share it.
+
+    `timeout` is in seconds per request, connecting included; waiting for `room` is not.
+    """
+
+    def __init__(self, url: str, *, room: asyncio.Semaphore, timeout: float, tls: ssl.SSLContext | None = None) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self._host = parts.hostname or ""
+        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
+        self._port = parts.port or (443 if self._tls else 80)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._request_line = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        self._room = room
+        self._timeout = timeout
+        self._idle: list[_Connection] = []
+        self._closed = False
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """The answer to a POST; header values hold no line ends. Raises NoAnswerError."""
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        head = f"{self._request_line}{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1", "replace")
+        async with self._room:
+            connection: _Connection | None = None
+            try:
+                async with asyncio.timeout(self._timeout):
+                    connection = self._open_connection() or await self._connect()
+                    return await connection.exchange(head + body)
+            except TimeoutError:
+                if connection is not None and (answer := connection.answer_so_far()):
+                    return answer
+                raise NoAnswerError(f"no answer within {self._timeout:g} s") from None
+            finally:
+                if connection is not None:
+                    self._put_back(connection)
+
+    def _open_connection(self) -> "_Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_free:
+                return connection
+        return None
+
+    async def _connect(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
+        except TimeoutError:
+            raise NoAnswerError(f"no connection within {CONNECT_SECONDS:g} s") from None
+        except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
+            raise NoAnswerError(f"no connection: {error}") from error
+        return connection
+
+    def _put_back(self, connection: "_Connection") -> None:
+        if connection.is_free and not self._closed and len(self._idle) < _KEPT_OPEN:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def close(self) -> None:
+        """Ends the connections without a request at once, the others after their answers."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().abort()
+
+
+class _Connection(asyncio.Protocol):
+    """One request after the other. httptools calls the methods that its documentation names `on_...`."""
+
+    def __init__(self) -> None:
+        self.is_free = False
+        self._transport: asyncio.Transport | None = None
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._body = b""
+        self._retry_after = ""
+        self._has_head = self._has_length = False
+
+    def exchange(self, request: bytes) -> "asyncio.Future[Answer]":
+        """Sends a request on a connection that is free; the future raises NoAnswerError."""
+        assert self._transport is not None
+        self.is_free = False
+        self._begin()
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return self._waiting
+
+    def answer_so_far(self) -> Answer | None:
+        """What is known while the body is still coming; None before the end of the headers."""
+        if not self._has_head:
+            return None
+        text = self._body[:_SHOWN_BYTES].decode(errors="replace").strip()
+        return Answer(status=self._parser.get_status_code(), text=text, retry_after=self._retry_after)
+
+    def abort(self) -> None:
+        self.is_free = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the event loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is of no class of asyncio
+        self.is_free = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiting is None:  # nobody asked
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(f"the answer is no HTTP/1.1: {error}")
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_free = False
+        if self._has_head and not self._has_length:  # RFC 9112 section 6.3: such a body ends with the connection
+            self._tell(self.answer_so_far())
+        self._fail(f"the connection was lost: {error}" if error else "the connection was closed before the answer")
+
+    # What httptools tells.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"retry-after":
+                self._retry_after = value.decode("latin-1")
+            case b"content-length" | b"transfer-encoding":
+                self._has_length = True
+
+    def on_headers_complete(self) -> None:
+        self._has_head = self._parser.get_status_code() not in _INTERIM
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+        if len(self._body) > _READ_BYTES:  # a body without end costs the connection only
+            self._tell(self.answer_so_far())
+            self.abort()
+
+    def on_message_complete(self) -> None:
+        if not self._has_head:
+            self._begin()
+            return
+        self.is_free = self._waiting is not None and self._parser.should_keep_alive()
+        self._tell(self.answer_so_far())
+
+    def _tell(self, answer: Answer | None) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done() and answer is not None:
+            waiting.set_result(answer)
+
+    def _fail(self, reason: str) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(NoAnswerError(reason))
