@@ -1,30 +1,15 @@
-"""A connection to ActiveMQ by stomp.py: sockets, threads and frames. The only file that knows stomp.py.
+"""A connection to ActiveMQ: frames reach the event loop, frames go out in order, and every wait has a limit.
 
-stomp.py connects, logs in and reads frames in a thread of its own. Around it: what it would do with the connection by
-itself (reconnecting, heart-beats, waiting without limit) is switched off; frames are handed to the event loop once
-per chunk read; frames to send go through one writer thread, because `sendall` has no time-out; and every wait has a
-limit after which the socket is shut down, which frees both threads within milliseconds.
+Frames to send go through one writer thread, because `sendall` has no time-out. After the limit of a wait the socket is
+shut down, which frees reader and writer within milliseconds.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 import ssl
 import time
-from collections.abc import Callable
 from typing import Any
-
-# Importing stomp.py otherwise asks the resolver for the names of this machine, which may take seconds.
-os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
-
-import stomp
-from stomp.connect import BaseConnection
-from stomp.exception import ConnectFailedException, ConnectionClosedException, StompException
-from stomp.protocol import Protocol12
-from stomp.transport import Transport
-from stomp.utils import Frame
 
 from broker_bridge.broker import (
     BrokerAddress,
@@ -35,146 +20,14 @@ from broker_bridge.broker import (
     RefusedError,
     UnconfirmedError,
 )
-from broker_bridge.frame_reader import FrameReader
 from broker_bridge.frame_writer import FrameWriter, WriterFullError
 from broker_bridge.frames import encode_frame
-from broker_bridge.tls_socket import TlsSocket, reason_of
+from broker_bridge.stomp_client import HandOver, NotConnectedError, StompClient, StompTransport
 
 _HEART_BEAT_SECONDS = 10.0
 _SILENCE_SECONDS = 2.5 * _HEART_BEAT_SECONDS  # time for the peer's beat to be late
 _ANSWER_SECONDS = 15.0
 _CLOSE_SECONDS = 2.0
-_RECEIVE_BYTES = 64 * 1024
-_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
-
-
-class _HandOver:
-    """Frames read by stomp.py's thread, handed to the event loop once per chunk. stomp.py calls the `on_` methods."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[list[tuple[str, Any]]], None]) -> None:
-        self._loop = loop
-        self._deliver = deliver
-        self._events: list[tuple[str, Any]] = []
-
-    def flush(self) -> None:
-        if self._events:
-            events, self._events = self._events, []
-            # The loop may be closed at exit, and an exception here would end up in stomp.py.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._deliver, events)
-
-    def on_connected(self, frame: Any) -> None:
-        self._events.append(("connected", frame))
-
-    def on_message(self, frame: Any) -> None:
-        self.on_message_parts(frame.headers, frame.body or b"")
-
-    def on_message_parts(self, headers: dict[str, str], body: bytes) -> None:
-        self._events.append(("message", (headers, body)))
-
-    def on_receipt(self, frame: Any) -> None:
-        self._events.append(("receipt", frame))
-
-    def on_error(self, frame: Any) -> None:
-        self._events.append(("error", frame))
-
-    def on_disconnected(self) -> None:
-        self._events.append(("disconnected", None))
-        self.flush()
-
-
-class _Transport(Transport):  # type: ignore[misc]  # stomp.py has no types
-    """stomp.py's transport with the two socket options that keep small packets from waiting (40 ms each)."""
-
-    def __init__(
-        self, address: BrokerAddress, hand_over: _HandOver, *, timeout: float, tls: ssl.SSLContext | None
-    ) -> None:
-        super().__init__(
-            host_and_ports=[(address.host, address.port)],
-            prefer_localhost=False,
-            try_loopback_connect=False,
-            reconnect_attempts_max=1,
-            timeout=timeout,
-            auto_decode=False,
-            is_eol_fc=stomp.Connection12.is_eol,
-            recv_bytes=_RECEIVE_BYTES,
-        )
-        self._hand_over = hand_over
-        self._address = address
-        self._tls = tls
-        self._timeout = timeout
-        self.over_tls: TlsSocket | None = None
-        self.tls_failure = ""
-        self.kept_socket: socket.socket | None = None
-        self.heard_at = time.monotonic()
-        self._given_up = False
-        self._reader = FrameReader()
-
-    def attempt_connection(self) -> None:
-        super().attempt_connection()
-        kept: socket.socket = self.socket
-        kept.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.kept_socket = kept
-        if self._address.tls:
-            self._secure(kept)
-        if self._given_up:
-            self.shut_down()
-            raise ConnectFailedException
-
-    def _secure(self, connected: socket.socket) -> None:
-        """TLS of our own instead of stomp.py's, which polls a non-blocking socket and has no limit on its end."""
-        tls = TlsSocket(connected, self._tls or ssl.create_default_context(), host=self._address.host)
-        try:
-            tls.handshake(self._timeout)
-        except OSError as error:
-            self.tls_failure = reason_of(error) if isinstance(error, ssl.SSLError) else f"TLS: no handshake: {error}"
-            self.shut_down()
-            connected.close()
-            raise ConnectFailedException from error
-        self.over_tls = tls
-        self.socket: Any = tls
-
-    def failure(self) -> str:
-        """Why TLS could not be had, or ended; empty when it is not to blame."""
-        return self.tls_failure or (self.over_tls.failure if self.over_tls else "")
-
-    def receive(self) -> bytes | None:
-        self._hand_over.flush()
-        chunk: bytes | None = super().receive()
-        if chunk:
-            self.heard_at = time.monotonic()
-            if _QUICKACK is not None and self.kept_socket is not None:
-                # The kernel falls back to delayed acknowledgements by itself: set again after every read.
-                with contextlib.suppress(OSError):
-                    self.kept_socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        return chunk
-
-    def _BaseTransport__read_frames(self) -> None:  # noqa: N802
-        """Takes the place of stomp.py's reader of this name: only messages go another, shorter way."""
-        chunk = self.receive()
-        if not chunk:
-            raise ConnectionClosedException
-        for command, headers, body in self._reader.feed(chunk):
-            if command == "MESSAGE":
-                self._hand_over.on_message_parts(headers, body)
-            else:
-                self.process_frame(Frame(command, headers, body), body)
-
-    def shut_down(self) -> None:
-        """Ends reading and writing, whatever they wait for."""
-        self._given_up = True
-        self.running = False
-        if self.kept_socket is not None:
-            with contextlib.suppress(OSError):
-                self.kept_socket.shutdown(socket.SHUT_RDWR)
-
-
-class _Client(stomp.Connection12):  # type: ignore[misc]  # stomp.py has no types
-    """stomp.py's connection on our transport."""
-
-    def __init__(self, transport: _Transport) -> None:
-        BaseConnection.__init__(self, transport)
-        Protocol12.__init__(self, transport, heartbeats=(0, 0), auto_content_length=False)
 
 
 class ActiveMqConnection:
@@ -193,9 +46,9 @@ class ActiveMqConnection:
         self._answers: dict[str, asyncio.Future[None]] = {}
         self._writer: FrameWriter | None = None
         self._last_error: tuple[float, str] = (0.0, "")
-        hand_over = _HandOver(loop, self._deliver)
-        self._transport = _Transport(address, hand_over, timeout=answer_seconds, tls=tls)
-        self._client = _Client(self._transport)
+        hand_over = HandOver(loop, self._deliver)
+        self._transport = StompTransport(address, hand_over, timeout=answer_seconds, tls=tls)
+        self._client = StompClient(self._transport)
         self._client.set_listener("penstock", hand_over)
         self._watch: asyncio.Task[None] | None = None
 
@@ -205,17 +58,11 @@ class ActiveMqConnection:
         headers = {"heart-beat": f"{beat},{beat}"} | ({"client-id": client_id} if client_id else {})
         try:
             async with asyncio.timeout(self._answer_seconds):
-                await asyncio.to_thread(
-                    self._client.connect,
-                    login.user,
-                    login.password,
-                    wait=False,
-                    headers=headers,
-                )
+                await asyncio.to_thread(self._client.log_in, login, headers)
                 await self._connected
         except TimeoutError:
             self._end(f"no answer within {self._answer_seconds:g} s")
-        except (StompException, OSError):
+        except NotConnectedError:
             self._end(self._transport.failure() or "nobody listens there")
         except ConnectionLostError as error:
             self._end(str(error))

@@ -10,16 +10,16 @@ that took it, however often the others have to be asked again.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 
 from broker_bridge.acknowledger import Acknowledger
+from broker_bridge.claims import claim
 from broker_bridge.clock import Clock
-from broker_bridge.dedup import Busy, Claimed, Dedup, Done
+from broker_bridge.dedup import Dedup
 from broker_bridge.failures import Failures, reasons_of
 from broker_bridge.fan_out import Attempt, FanOut
-from broker_bridge.filtering import FilteringUnavailableError, Match, MessageFilter, Unmatched, fixed_destinations
+from broker_bridge.filtering import FilteringUnavailableError, Match, MessageFilter, fixed_destinations
 from broker_bridge.inbox import Inbox
 from broker_bridge.map_message import read_transformed
 from broker_bridge.message import decode_message
@@ -27,12 +27,11 @@ from broker_bridge.parcel import Parcel
 from broker_bridge.postponement import postponed
 from broker_bridge.preparation import PoisonError, prepare
 from broker_bridge.replies import Answers
-from broker_bridge.retry_policy import Tries
 from broker_bridge.retry_queue import RetryQueue
 from broker_bridge.routes import Route
 from broker_bridge.settlement import Entry, Ledger, State
 from broker_bridge.stats import RouteStats, Snapshot
-from broker_bridge.targets import ErrorClass, Retry, Targets
+from broker_bridge.targets import ErrorClass, Targets
 from broker_bridge.way_back import Broker
 from broker_bridge.window import Window
 
@@ -41,6 +40,7 @@ _FILTER_PAUSE_SECONDS = 1.0
 _FAULT_PAUSE_SECONDS = 1.0
 _ELSEWHERE_PAUSE_SECONDS = 0.05
 _EARLY_MILLISECONDS = 50
+_NEVER_ENDED = "the attempts before did not come to an end: the bridge stopped or lost its connection during each"
 
 
 class Pump:
@@ -222,7 +222,7 @@ class Pump:
         if matches is None:
             self._hold([attempt.entry for attempt in attempts], _FILTER_PAUSE_SECONDS)
             return
-        mine = await self._claim(list(zip(attempts, matches, strict=True)))
+        mine = await self._claim(attempts, matches)
         await self._fan_out.deliver(mine)
         await self._answer(mine)
         await self._conclude(mine)
@@ -236,27 +236,16 @@ class Pump:
         except FilteringUnavailableError:
             return None
 
-    async def _claim(self, pairs: Sequence[tuple[Attempt, Match]]) -> list[Attempt]:
+    async def _claim(self, attempts: Sequence[Attempt], matches: Sequence[Match]) -> list[Attempt]:
         """The attempts that may be made; what was delivered before is settled, what others deliver waits."""
-        claims = await self._dedup.claim([attempt.entry.key for attempt, _ in pairs])
-        mine, duplicates = [], []
-        for (attempt, match), claim in zip(pairs, claims, strict=True):
-            if isinstance(claim, Done):
-                duplicates.append(attempt.entry)
-            elif isinstance(claim, Busy):
-                self._hold([attempt.entry], claim.seconds)
-            elif self.route.retry.is_worn_out(tries := claim.tries()):
-                await self._exhausted(attempt.entry, claim)
-            else:
-                mine.append(_claimed(attempt, tries, match))
-        self.stats.duplicates += len(duplicates)
-        self._settle(duplicates)
-        return mine
-
-    async def _exhausted(self, entry: Entry, claim: Claimed) -> None:
-        entry.attempt = claim.attempt - 1
-        reason = "the attempts before did not come to an end: the bridge stopped or lost its connection during each"
-        await self._failures.give_up(entry, reason, ErrorClass.POISON)
+        claims = await claim(attempts, matches, self._dedup, self.route.retry)
+        for entry, seconds in claims.busy:
+            self._hold([entry], seconds)
+        for entry in claims.worn_out:
+            await self._failures.give_up(entry, _NEVER_ENDED, ErrorClass.POISON)
+        self.stats.duplicates += len(claims.duplicates)
+        self._settle(claims.duplicates)
+        return claims.mine
 
     async def _answer(self, attempts: Sequence[Attempt]) -> None:
         """Before the messages are noted as done: whoever asked shall not wait in vain when the bridge dies."""
@@ -305,22 +294,3 @@ class Pump:
     def _tell_quiet(self) -> None:
         if self._ledger.idle():
             self._quiet.set()
-
-
-def _claimed(attempt: Attempt, tries: Tries, match: Match) -> Attempt:
-    """The attempt with its number, and the targets that are still to be asked."""
-    entry = attempt.entry
-    # A delayed copy may know of more attempts than the records do, which are kept for some hours.
-    number = max(tries.begun, entry.attempt + 1)
-    if number != attempt.parcel.attempt:
-        attempt.parcel = replace(attempt.parcel, attempt=number)
-    entry.attempt, entry.excused = number, dict(tries.excused)
-    if isinstance(match, Unmatched):
-        attempt.retry = Retry(reason=match.reason, error_class=match.error_class)
-    elif entry.accepted or entry.rejected:
-        attempt.destinations = [
-            place for place in match if place.name not in entry.accepted and place.name not in entry.rejected
-        ]
-    else:
-        attempt.destinations = match
-    return attempt
