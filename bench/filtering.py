@@ -8,6 +8,7 @@ sets are compared before anything is timed.
 import asyncio
 import gc
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +71,7 @@ async def main() -> int:
             comparisons += [await selective(event_ruler, size) for size in EXACT]
         comparisons += [await against_moto(size) for size in AGAINST_MOTO]
         comparisons += [await at_100000(), await batch_rpc()]
-        notes = [*NOTES, *build_and_update(10_000), *build_and_update(100_000)]
+        notes = [*NOTES, *build_and_update(10_000), *build_and_update(100_000), memory()]
     publish("filtering", comparisons, machine.figures(), notes)
     return 0
 
@@ -222,6 +223,12 @@ def build_and_update(count: int) -> list[str]:
         f"{count:,} overlapping subscriptions: built at {rate:,.0f} per second from parsed policies",
         f"{count:,} overlapping subscriptions: one replaced in {median:.2f} ms of CPU (median), {late:.2f} ms (99 %)",
     ]
+
+
+def memory() -> str:
+    """What 100,000 subscriptions occupy, in words; measured where nothing else was."""
+    command = [sys.executable, "-m", "bench.filtering_memory"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def index_of(policies: Events, dialect: Dialect, *, portable: bool = False) -> Index[int]:

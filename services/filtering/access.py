@@ -95,9 +95,11 @@ class AccessTable(Generic[Owner]):
         limit = _CROWD if len(branch.rules) > 1 else _CROWD_DECIDED
         best: Rule | None = None
         for rule in branch.rules:
-            crowd = max((self._crowds[rule.key][value] for value in exact_values(rule)), default=limit + 1)
-            if crowd <= limit:
-                best, limit = rule, crowd - 1
+            values = exact_values(rule)
+            if values:
+                crowd = max(map(self._crowds[rule.key].__getitem__, values))
+                if crowd <= limit:
+                    best, limit = rule, crowd - 1
         return best
 
     def add(self, branch: Branch[Owner], rule: Rule) -> None:

@@ -1,6 +1,6 @@
 """One way through the alternatives of a policy: what the index files."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -33,11 +33,11 @@ def is_doubtful(rule: Rule) -> bool:
     return len(conditions) > 1 and sum(isinstance(condition, AnythingBut) for condition in conditions) > 1
 
 
-def exact_values(rule: Rule) -> set[Value]:
+def exact_values(rule: Rule) -> Collection[Value]:
     """The values of which a message must have one; none when another condition could satisfy the rule."""
-    values = set()
-    for condition in rule.conditions:
-        if not isinstance(condition, Exact):
-            return set()
-        values.add(condition.value)
-    return values
+    conditions = rule.conditions
+    if len(conditions) == 1:  # as most: this is asked of every rule that is filed
+        (only,) = conditions
+        return (only.value,) if isinstance(only, Exact) else ()
+    values = {condition.value for condition in conditions if isinstance(condition, Exact)}
+    return values if all(isinstance(condition, Exact) for condition in conditions) else ()

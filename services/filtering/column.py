@@ -5,14 +5,14 @@ The rule of a branch under a key is a list of alternatives. Those that name what
 """
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from services.filtering.bitset import Bitset, Mask
 from services.filtering.branch import is_doubtful
-from services.filtering.conditions import Absent, AnythingBut, Exact, Numeric, Present
+from services.filtering.conditions import Absent, AnythingBut, Condition, Exact, Numeric, Present
 from services.filtering.lookup import Lookup
 from services.filtering.policy import Rule
 from services.filtering.ranges import Ranges, Span, spans_of
@@ -65,9 +65,9 @@ class Column:
         kinds, spans = _Kinds(), list[tuple[Span, int]]()
         for rule, slot in rules:
             self.rules += 1
-            kinds.note(rule, slot)
-            spans.extend((span, slot) for span in _spans(rule))
-            self._file(rule, slot, add=True)
+            if Numeric in kinds.note(rule, slot):
+                spans.extend((span, slot) for span in _spans(rule))
+            self._file(rule, slot, add=True, filling=True)
         self._flip(kinds)
         self._ranges = Ranges(self._bits, spans)
 
@@ -191,19 +191,21 @@ class Column:
         self._present = self._bits.flipped(self._present, kinds.present)
         self._substantial = self._bits.flipped(self._substantial, kinds.substantial)
 
-    def _file(self, rule: Rule, slot: int, *, add: bool) -> None:
+    def _file(self, rule: Rule, slot: int, *, add: bool, filling: bool = False) -> None:
+        file_exact = Lookup.append_exact if filling else Lookup.file_exact
+        conditions = rule.conditions
         # As a set: what stands twice would be taken out by the second.
-        for condition in set(rule.conditions) if len(rule.conditions) > 1 else rule.conditions:
-            if isinstance(condition, AnythingBut):
+        for condition in set(conditions) if len(conditions) > 1 else conditions:
+            if isinstance(condition, Exact):
+                file_exact(self._accepted, condition.value, slot)
+            elif isinstance(condition, AnythingBut):
                 if is_doubtful(rule):
                     continue  # neither forbids anything alone: left to verification
                 lookup = self._forbidden_everywhere if condition.every else self._forbidden
                 for value in condition.values:
-                    lookup.file_exact(value, slot)
+                    file_exact(lookup, value, slot)
                 for pattern in set(condition.patterns):
                     lookup.file(pattern, slot, add=add)
-            elif isinstance(condition, Exact):
-                self._accepted.file_exact(condition.value, slot)
             elif not isinstance(condition, Numeric | Present | Absent):
                 self._accepted.file(condition, slot, add=add)
 
@@ -225,22 +227,18 @@ class _Kinds:
     def __init__(self) -> None:
         self.required, self.closed, self.present, self.substantial = (array("I") for _ in range(4))
 
-    def note(self, rule: Rule, slot: int) -> None:
-        required = closed = True
-        strict: bool | None = None  # of exists: one dialect knows one kind of it
-        for condition in rule.conditions:
-            if isinstance(condition, Absent):
-                required = False
-            elif isinstance(condition, AnythingBut):
-                closed = False
-            elif isinstance(condition, Present):
-                strict = condition.strict
-        if required:
+    def note(self, rule: Rule, slot: int) -> Collection[type[Condition]]:
+        """Takes up the slot of a rule; answers with the kinds of its conditions."""
+        conditions = rule.conditions
+        kinds: Collection[type[Condition]] = tuple(map(type, conditions))
+        if Absent not in kinds:
             self.required.append(slot)
-        if closed:
+        if AnythingBut not in kinds:
             self.closed.append(slot)
-        if strict is not None:
+        if Present in kinds:  # one dialect knows one kind of it
+            strict = any(condition.strict for condition in conditions if isinstance(condition, Present))
             (self.substantial if strict else self.present).append(slot)
+        return kinds
 
 
 def _symmetric_difference(slots: Slots, others: Slots) -> Slots:

@@ -7,6 +7,7 @@ Wildcards are filed under their longest piece, and those found under it are trie
 """
 
 import ipaddress
+from array import array
 from collections.abc import Hashable, Iterator, Mapping
 from decimal import Decimal
 from enum import IntEnum, auto
@@ -62,6 +63,15 @@ class Lookup:
         _toggle(self._entries, value, slot)
         if isinstance(value, Decimal):
             self.numbers += len(self._entries) - before
+
+    def append_exact(self, value: Value, slot: int) -> None:
+        """Files the exact value for the highest slot so far, in a lookup that shares no lists: they grow in place."""
+        slots = self._entries.get(value)
+        if slots is None:
+            self._entries[value] = array("I", (slot,))
+            self.numbers += isinstance(value, Decimal)
+        elif slots[-1] != slot:
+            slots.append(slot)
 
     def file(self, condition: Condition, slot: int, *, add: bool) -> None:
         """Files a condition, of one of the kinds this module imports, for a slot; or takes it out."""

@@ -56,6 +56,9 @@ class Policy:
 
     def branches(self) -> Iterator[tuple[Rule, ...]]:
         """The policy without choices: it is satisfied when all rules of one branch are."""
+        if not self.choices:  # as most are
+            yield self.rules
+            return
         for alternatives in product(*self.choices):
             for parts in product(*(alternative.branches() for alternative in alternatives)):
                 yield self.rules + tuple(rule for part in parts for rule in part)

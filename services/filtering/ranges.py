@@ -186,8 +186,11 @@ class Ranges:
 
 def spans_of(conditions: Iterable[Numeric]) -> list[Span]:
     """The parts of the line that the conditions accept together: ascending, none touching another."""
+    bounds = [_bounds(condition) for condition in conditions]
+    if len(bounds) == 1:
+        return bounds
     spans: list[Span] = []
-    for start, end in sorted(map(_bounds, conditions), key=lambda span: (span[0] is not None, span[0])):
+    for start, end in sorted(bounds, key=lambda span: (span[0] is not None, span[0])):
         if spans and _reaches(spans[-1][1], start):
             begun, reached = spans[-1]
             spans[-1] = (begun, None if reached is None or end is None else max(reached, end))
