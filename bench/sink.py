@@ -35,16 +35,20 @@ class Sink:
         return _STORED * event_count(payload)
 
     async def get_event(self, request: pb.GetEventRequest, context: Context) -> pb.GetEventResponse:
-        for payload in self._payloads:
-            self._known.update(event.message_id for event in pb.PutEventsRequest.FromString(payload).events)
-        self._payloads.clear()
+        self._look()
         if request.message_id not in self._known:
             await context.abort(grpc.StatusCode.NOT_FOUND, "not here")
         return pb.GetEventResponse()
 
     async def taken(self, _request: bytes, _context: Context) -> bytes:
+        self._look()
         known, self._known = self._known, Counter()
         return "\n".join(known.elements()).encode()
+
+    def _look(self) -> None:
+        for payload in self._payloads:
+            self._known.update(event.message_id for event in pb.PutEventsRequest.FromString(payload).events)
+        self._payloads.clear()
 
 
 def event_count(payload: bytes) -> int:

@@ -9,7 +9,10 @@ same with the persistence service on SQLite beside it.
 import asyncio
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+import orjson
 
 from bench.http_load import drive_http, get
 from bench.measure import Comparison, Machine, Sample, Subject, compare, print_progress
@@ -44,12 +47,12 @@ HTTP = Subject(
 SHAPES = {UNARY: UNARY_SHAPE, BATCH: BATCH_SHAPE, BESIDE_STORE: BATCH_SHAPE}
 NOTES = (
     "ours: L1 before Valkey, log synchronised before the answer, shipping meanwhile to a sink that stores nothing",
-    "after each gRPC round the sink must have taken every accepted event once, and no other",
+    "after each round the sink must have taken every accepted event once, and no other",
     "batch100_beside_sqlite_vs_echo: shipping to the persistence service instead, which takes CPU from the intake",
     "CPU is that of the serving process; the client, Valkey and the sink share the CPUs with it",
     "memory: resident size before and after a million events in batches of 100, every tenth call cancelled",
 )
-HTTP_REQUESTS, HTTP_CONNECTIONS = 4000, 64
+HTTP_REQUESTS, HTTP_CONNECTIONS = 8000, 256
 
 
 async def main() -> int:
@@ -77,13 +80,25 @@ async def compared(place: Setting, subject: Subject) -> Comparison:
 async def compared_http(place: Setting) -> Comparison:
     return await compare(
         HTTP,
-        ours=lambda: http_round(place.ours),
-        peer=lambda: http_round(place.raw_http),
+        ours=lambda: our_http_round(place),
+        peer=lambda: peer_http_round(place),
         progress=print_progress,
     )
 
 
-async def http_round(server: Server) -> Sample:
+async def our_http_round(place: Setting) -> Sample:
+    """One round; the ids in the answers are those of the events that were shipped."""
+    sample, responses = await http_round(place.ours)
+    await place.settled([str(orjson.loads(response)["message_id"]) for response in responses])
+    return sample
+
+
+async def peer_http_round(place: Setting) -> Sample:
+    sample, _ = await http_round(place.raw_http)
+    return sample
+
+
+async def http_round(server: Server) -> tuple[Sample, Sequence[bytes]]:
     """Clicks without a message id: the intake makes one for each."""
     requests = [get(f"/event/{PROGRAMS[index % len(PROGRAMS)]}", server.http) for index in range(HTTP_REQUESTS)]
     server.clock.restart()
@@ -91,7 +106,7 @@ async def http_round(server: Server) -> Sample:
     cpu_seconds = server.clock.seconds
     if not all(b'"outcome":"ACCEPTED"' in response for response in result.responses):
         raise RuntimeError("a click was not accepted")
-    return Sample(work=len(requests), seconds=result.seconds, cpu_seconds=cpu_seconds)
+    return Sample(work=len(requests), seconds=result.seconds, cpu_seconds=cpu_seconds), result.responses
 
 
 if __name__ == "__main__":

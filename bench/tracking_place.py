@@ -77,13 +77,23 @@ class Setting:
         """One round; it ends, beyond the measured time, when the store has the last event and no longer disturbs."""
         message_ids = new_message_ids(shape)
         sample = await one_round(self.ours, shape, message_ids)
-        await self.stored(message_ids[-1])
-        await self.require_taken(message_ids)
+        await self.settled(message_ids)
         return sample
 
-    async def require_taken(self, message_ids: Sequence[str]) -> None:
-        """Raise unless a lean sink took each of these events once, and nothing else, since it was asked last."""
-        if self.taken is not None and sorted((await self.taken(b"")).decode().split("\n")) != sorted(message_ids):
+    async def settled(self, message_ids: Sequence[str]) -> None:
+        """Return when the store has these events, the last of which was accepted last.
+
+        A lean sink must have taken each of them once, and nothing else since it was asked before.
+        """
+        if self.taken is None:
+            await self.stored(message_ids[-1])
+            return
+        taken: list[str] = []
+        async with asyncio.timeout(60):
+            while len(taken) < len(message_ids):
+                await asyncio.sleep(0.05)
+                taken += (await self.taken(b"")).decode().split()
+        if sorted(taken) != sorted(message_ids):
             raise RuntimeError("what the sink took is not what was accepted")
 
     async def peer_round(self, shape: Shape) -> Sample:

@@ -33,8 +33,8 @@ def arrivals_of(request: bytes, core: Core = CORE) -> Sequence[Arrival | Trackin
         raise InvalidArgumentError(f"the request cannot be read: {error}") from error
 
 
-def plain(event: TrackingEvent) -> Arrival | None:
-    """A plain event as an arrival; None for any other event."""
+def plain(event: TrackingEvent, *, address_kept: bool = False) -> Arrival | None:
+    """A plain event as an arrival; None for any other, as one with an address unless that is what may be kept of it."""
     message_id, body, occurred = event.message_id, event.SerializeToString(), event.occurred_at
     seconds = occurred.seconds
     if (
@@ -43,7 +43,7 @@ def plain(event: TrackingEvent) -> Arrival | None:
         and 0 <= seconds < LATEST_SECONDS
         and 0 <= occurred.nanos < SECOND_NANOS
         and not event.attributes
-        and not event.ip_address
+        and (address_kept or not event.ip_address)
         and not event.HasField("sent_at")
         and not event.HasField("corrected_at")
     ):

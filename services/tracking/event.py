@@ -94,7 +94,27 @@ def _time_fault(event: TrackingEvent, field: str) -> str | None:
     return f"{field} is {moment.seconds} s and {moment.nanos} ns after 1970; it must lie between 1970 and 2100"
 
 
-def uuid7(now: Callable[[], float] = time.time, random: Callable[[int], bytes] = os.urandom) -> str:
+class RandomPool:
+    """Random bytes of the system, fetched for many at a time: asking for each costs as much as a whole decision."""
+
+    def __init__(self, source: Callable[[int], bytes] = os.urandom, size: int = 4096) -> None:
+        self._source = source
+        self._size = size
+        self._bytes = b""
+        self._at = 0
+
+    def __call__(self, count: int) -> bytes:
+        """At most `size` bytes that nobody was given before."""
+        begin, self._at = self._at, self._at + count
+        if self._at > len(self._bytes):
+            self._bytes, begin, self._at = self._source(self._size), 0, count
+        return self._bytes[begin : self._at]
+
+
+_POOL = RandomPool()
+
+
+def uuid7(now: Callable[[], float] = time.time, random: Callable[[int], bytes] = _POOL) -> str:
     """A UUIDv7 (RFC 9562, section 5.7): milliseconds since 1970, then 74 random bits; ids sort by time of creation."""
     tail = int.from_bytes(random(10), "big")
     value = (int(now() * 1000) & 0xFFFF_FFFF_FFFF) << 80

@@ -17,7 +17,7 @@ from penstock.tracking.v1 import tracking_event_pb2, tracking_service_pb2
 from services.runtime.errors import invalid_field
 from services.tracking.arrivals import Arrival, arrival, arrivals_of, plain
 from services.tracking.core import CORE, Core, Terms
-from services.tracking.event import TrackingEvent, event_fault, program_id_fault, shown, uuid7
+from services.tracking.event import MAX_TEXT, TrackingEvent, event_fault, program_id_fault, shown, uuid7
 from services.tracking.facts import best_time, correct_clock, is_robot
 from services.tracking.frames import event_prefix
 from services.tracking.lookup import Finding, Unknown
@@ -149,7 +149,7 @@ class Intake:
             UnavailableError: the process is ending; the same.
         """
         now = self._now()
-        arrivals = [plain(event) or self._prepared(event, now) for event in events]
+        arrivals = [self._arrived(event, now) for event in events]
         return Response.FromString(await self._take(arrivals, source, now))
 
     async def track_encoded(self, request: bytes, source: Source) -> bytes:
@@ -166,17 +166,22 @@ class Intake:
             if decided is not None:
                 return await self._settled(decided)
         arrivals = [
-            item if type(item) is tuple else self._prepared(item, now)  # type: ignore[arg-type]
+            item if type(item) is tuple else self._arrived(item, now)  # type: ignore[arg-type]
             for item in arrivals_of(request, self._core)
         ]
         return await self._take(arrivals, source, now)
 
-    def _prepared(self, event: TrackingEvent, now: float) -> Arrival:
-        """Any event, completed by what it may lack: id, time by our clock, address. Or with its fault."""
-        event.message_id = event.message_id or self._new_id()
+    def _arrived(self, event: TrackingEvent, now: float) -> Arrival:
+        """Any event, completed by what it may lack: id, address, time by our clock. Or with its fault."""
+        if not event.message_id:
+            event.message_id = self._new_id()
+        address = event.ip_address
+        if address and len(address) <= MAX_TEXT:
+            event.ip_address = kept_address(address, self._ip_addresses)
+        if found := plain(event, address_kept=len(address) <= MAX_TEXT):
+            return found
         if fault := event_fault(event, event.ByteSize()):
             return arrival(event, 0, b"", fault)
-        event.ip_address = kept_address(event.ip_address, self._ip_addresses)
         correct_clock(event, now)
         return arrival(event, best_time(event).seconds, event.SerializeToString())
 

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
-from services.tracking.event import MAX_EVENT_BYTES, event_fault, program_id_fault, uuid7
+from services.tracking.event import MAX_EVENT_BYTES, RandomPool, event_fault, program_id_fault, uuid7
 
 FAULTY = [
     (TrackingEvent(message_id="m" * 101), "message_id 'mmmm", "101 characters; the limit is 100"),
@@ -86,3 +86,10 @@ def test_new_ids_are_version_7_uuids_that_sort_by_time() -> None:
 def test_ids_of_the_same_millisecond_differ() -> None:
     """74 random bits."""
     assert len({uuid7(now=lambda: 0.0) for _ in range(1000)}) == 1000
+
+
+def test_random_bytes_are_given_once() -> None:
+    """However they are fetched: a byte given twice could make two ids equal."""
+    fetched = iter([bytes(range(8)), bytes(range(8, 16))])
+    pool = RandomPool(lambda _size: next(fetched), size=8)
+    assert [pool(3), pool(3), pool(3), pool(5)] == [b"\0\1\2", b"\3\4\5", b"\x08\x09\x0a", b"\x0b\x0c\x0d\x0e\x0f"]
