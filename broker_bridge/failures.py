@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from broker_bridge.broker import BrokerError
+from broker_bridge.broker import BrokerError, UnconfirmedError
 from broker_bridge.clock import Clock
 from broker_bridge.dead_letters import DeadLetter, legible
 from broker_bridge.dedup import Dedup
@@ -19,6 +19,8 @@ from broker_bridge.targets import ErrorClass, Rejected, Retry
 from broker_bridge.way_back import Broker
 
 _BURY_PAUSE_SECONDS = 1.0
+# While a broker has no room for a message it reads nothing from its connection, not even the ACKs that would make room.
+_NO_ROOM_PAUSE_SECONDS = 60.0
 _MAX_REMEMBERED = 10_000
 
 
@@ -45,6 +47,7 @@ class Failures:
         self._hold = hold
         # Decided, but the broker did not take them yet; kept over reconnections for their reasons.
         self._unburied: dict[str, DeadLetter] = {}
+        self._no_room_until = 0.0
         # What targets said about messages that wait in the broker.
         self._postponed: dict[str, Entry] = {}
         self._log = structlog.get_logger("failures").bind(route=route.name)
@@ -74,9 +77,13 @@ class Failures:
 
     async def _postpone(self, entry: Entry, seconds: float) -> None:
         ack_id = entry.ack_id
+        if self._no_room_seconds() > 0:
+            self._hold([entry], seconds)
+            return
         try:
             await self._broker.postpone(entry, seconds=seconds, due=self._clock.wall() + int(seconds * 1000))
         except BrokerError as error:
+            self._note_room(error)
             self._log.info("a message waits in the bridge", message_id=entry.message.id, reason=str(error))
             self._hold([entry], seconds)
             return
@@ -112,14 +119,15 @@ class Failures:
         return self._unburied.get(entry.key)
 
     async def bury(self, entry: Entry, letter: DeadLetter) -> None:
+        if (pause := self._no_room_seconds()) > 0:
+            self._bury_later(entry, letter, pause)
+            return
         try:
             await self._broker.dead_letter(entry, letter)
         except BrokerError as error:
             self._log.warning("a dead letter could not be written", message_id=entry.message.id, reason=str(error))
-            self._unburied[entry.key] = letter
-            if len(self._unburied) > _MAX_REMEMBERED:  # those the broker did take without our hearing of it
-                del self._unburied[next(iter(self._unburied))]
-            self._hold([entry], _BURY_PAUSE_SECONDS)
+            self._note_room(error)
+            self._bury_later(entry, letter, _BURY_PAUSE_SECONDS)
             return
         self._unburied.pop(entry.key, None)
         # When it is replayed it is a new message. Noted before the ledger is told, so that a drain waits for it.
@@ -136,6 +144,20 @@ class Failures:
             error_class=letter.error_class.value,
             attempts=letter.attempts,
         )
+
+    def _no_room_seconds(self) -> float:
+        """How long nothing shall be sent to the broker beside ACKs; none when not positive."""
+        return self._no_room_until - self._clock.monotonic()
+
+    def _note_room(self, error: BrokerError) -> None:
+        if isinstance(error, UnconfirmedError):
+            self._no_room_until = self._clock.monotonic() + _NO_ROOM_PAUSE_SECONDS
+
+    def _bury_later(self, entry: Entry, letter: DeadLetter, seconds: float) -> None:
+        self._unburied[entry.key] = letter
+        if len(self._unburied) > _MAX_REMEMBERED:  # those the broker did take without our hearing of it
+            del self._unburied[next(iter(self._unburied))]
+        self._hold([entry], seconds)
 
 
 def reasons_of(outcomes: Sequence[Retry | Rejected]) -> str:

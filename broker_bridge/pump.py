@@ -16,6 +16,7 @@ import structlog
 from broker_bridge.acknowledger import Acknowledger
 from broker_bridge.claims import claim
 from broker_bridge.clock import Clock
+from broker_bridge.dead_letters import DeadLetter
 from broker_bridge.dedup import Dedup
 from broker_bridge.failures import Failures, reasons_of
 from broker_bridge.fan_out import Attempt, FanOut
@@ -202,17 +203,20 @@ class Pump:
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:
         poison: list[tuple[Entry, str]] = []
+        unburied: list[tuple[Entry, DeadLetter]] = []
         attempts: list[Attempt] = []
         for entry in entries:
             if letter := self._failures.unburied(entry):
-                await self._failures.bury(entry, letter)
+                unburied.append((entry, letter))
                 continue
             try:
                 attempts.append(Attempt(entry, prepare(entry.message, self.route, attempt=entry.attempt + 1)))
             except PoisonError as error:
                 poison.append((entry, str(error)))
-        if attempts:
+        if attempts:  # first: the ACKs of what is delivered give a broker room that has none for dead letters
             await self._deliver_sound(attempts)
+        for entry, letter in unburied:
+            await self._failures.bury(entry, letter)
         for entry, reason in poison:
             entry.attempt += 1
             await self._failures.give_up(entry, reason, ErrorClass.POISON)

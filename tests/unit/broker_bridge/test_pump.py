@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from broker_bridge.broker import ConnectionLostError, RefusedError
+from broker_bridge.broker import BrokerError, ConnectionLostError, RefusedError, UnconfirmedError
+from broker_bridge.dead_letters import DeadLetter
 from broker_bridge.dedup import Busy, Claim, Dedup, MemoryDedup
 from broker_bridge.filtering import (
     Destination,
@@ -79,6 +80,19 @@ class Rig:
 
     async def settled(self, count: int) -> None:
         await self.until(lambda: self.pump.stats.settled == count)
+
+
+class FullBroker(MemoryBroker):
+    """Has no room for dead letters until `failure` is None; `tried` holds what was acknowledged at each try."""
+
+    def __init__(self, failure: BrokerError) -> None:
+        super().__init__()
+        self.failure: BrokerError | None = failure
+        self.tried: list[list[str]] = []
+
+    async def dead_letter(self, entry: Entry, letter: DeadLetter) -> None:
+        self.tried.append(list(self.acknowledged))
+        await super().dead_letter(entry, letter)
 
 
 @asynccontextmanager
@@ -682,6 +696,43 @@ async def test_a_dead_letter_the_broker_does_not_take_is_written_later_with_its_
         ((_, letter),) = rig.broker.dead
         assert "never" in letter.reason
         assert letter.attempts == 1
+
+
+def never(*numbers: int) -> Callable[[Parcel], Outcome]:
+    """Rejects messages of these numbers."""
+    ids = {f"ID:test-{number}" for number in numbers}
+    return lambda item: Rejected(reason="never") if item.message.id in ids else ACCEPTED
+
+
+async def test_a_broker_without_room_for_a_dead_letter_is_left_in_peace_for_a_while() -> None:
+    """It reads no ACKs while a SEND waits for room: good messages pass meanwhile, and make some."""
+    broker = FullBroker(UnconfirmedError("no answer in time"))
+    async with running(decide=never(1, 2, 4, 6), broker=broker) as rig:
+        rig.receive(1)
+        await rig.until(lambda: len(broker.tried) == 1)
+        rig.pump.opened()  # the connection has ended over it
+        rig.receive(1, 2, 3, 4)
+        await rig.settled(1)
+        rig.pass_time(59.0)
+        rig.receive(5, 6)
+        await rig.settled(2)
+        assert len(broker.tried) == 1
+        broker.failure = None
+        rig.pass_time(61.0)
+        await rig.settled(6)
+        assert sorted(message.id for message, _ in broker.dead) == [f"ID:test-{number}" for number in (1, 2, 4, 6)]
+
+
+async def test_messages_are_acknowledged_before_the_dead_letters_of_their_batch_are_tried_again() -> None:
+    """The broker may have no room for those."""
+    broker = FullBroker(ConnectionLostError("gone"))
+    async with running(decide=never(1), broker=broker) as rig:
+        rig.receive(1)
+        await rig.until(lambda: len(broker.tried) == 1)
+        rig.pump.opened()
+        rig.receive(1, 2)
+        await rig.until(lambda: len(broker.tried) == 2)
+        assert broker.tried[1] == ["ack-2"]
 
 
 async def test_a_fault_of_ours_loses_no_message() -> None:
