@@ -57,6 +57,31 @@ async def test_bytes_in_flight_are_bounded_and_nothing_is_delivered_twice(
     assert (await asyncio.to_thread(jms.drain, queue)).count == 0
 
 
+async def test_messages_in_flight_are_bounded_by_the_prefetch(
+    activemq: RunningPart, valkey: RunningPart, queue: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """While the target does not answer, the others stay in the broker."""
+    answer = asyncio.Event()
+
+    async def until_told() -> None:
+        await answer.wait()
+
+    service.before = until_told
+    route = {"source": f"queue://{queue}", "targets": [{"grpc": {"address": service.address}}], "prefetch": 20}
+    sent = await asyncio.to_thread(jms.send, queue, [JmsMessage(text=f"m{n}") for n in range(200)])
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        await bridge.put("held", {**route, "batch": {"max_messages": 1}})
+
+        async def full() -> bool:
+            return (await bridge.stats("held")).in_flight == 20
+
+        await eventually(full, "as many as it may hold")
+        assert (await bridge.stats("held")).received == 20
+        answer.set()
+        await eventually(lambda: len(service.messages) == 200, "all delivered")
+    assert sorted(service.ids) == sorted(sent)
+
+
 async def test_a_target_slower_than_the_heart_beats_breaks_no_connection(
     activemq: RunningPart,
     valkey: RunningPart,

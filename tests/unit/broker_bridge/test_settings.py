@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from broker_bridge.broker import BrokerAddress
+from broker_bridge.broker import BrokerAddress, Login
 from broker_bridge.settings import BridgeSettings
 from services.runtime.settings import SettingsError, load_settings
 
@@ -80,3 +80,14 @@ def test_all_problems_are_told_at_once() -> None:
     told = problems(BROKER_URLS="x", DEDUP_KEEP_SECONDS="1", AWS_ENDPOINT_URL="nowhere", COLOUR="blue")
     for name in ("BROKER_URLS", "DEDUP_KEEP_SECONDS", "AWS_ENDPOINT_URL", "COLOUR"):
         assert f"{PREFIX}{name}" in told
+
+
+def test_the_password_is_read_from_its_file(tmp_path: Path) -> None:
+    """As it is then, without the line end that editors leave; it is shown nowhere."""
+    file = tmp_path / "password"
+    file.write_text("first-secret\n")
+    settings = BridgeSettings.model_validate({"broker_user": "bridge", "broker_password_file": file})
+    assert settings.login() == Login("bridge", "first-secret")
+    file.write_text("second-secret\n")
+    assert settings.login() == Login("bridge", "second-secret")
+    assert "secret" not in repr(settings.login()) + repr(settings)
