@@ -1,6 +1,7 @@
 """Events taken apart: the compiled way and protobuf's agree on every request, well-formed or not."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -126,3 +127,41 @@ def test_what_could_be_read_in_two_ways_is_left_to_protobuf(tail: bytes) -> None
     body = TrackingEvent(program_id="p", message_id="m").SerializeToString() + tail
     found = CORE.split(b"\x0a" + varint(len(body)) + body)
     assert found == [body]
+
+
+@needs_compiled
+@pytest.mark.parametrize(
+    ("fields", "is_plain"),
+    [
+        ({"message_id": "m" * 100}, True),
+        ({"message_id": "m" * 101}, False),
+        ({"message_id": ""}, False),
+        ({"user_agent": "u" * 512}, True),
+        ({"user_agent": "u" * 513}, False),
+        ({"cookie_id": "é"}, False),
+        ({"occurred_at": Timestamp(seconds=LATEST_SECONDS - 1, nanos=999_999_999)}, True),
+        ({"occurred_at": Timestamp(seconds=LATEST_SECONDS)}, False),
+        ({"occurred_at": Timestamp(seconds=-1)}, False),
+        ({"occurred_at": Timestamp(nanos=1_000_000_000)}, False),
+        ({"occurred_at": Timestamp(nanos=-1)}, False),
+        ({"sent_at": Timestamp(seconds=1)}, False),
+        ({"ip_address": "192.0.2.1"}, False),
+        ({"attributes": {"k": "v"}}, False),
+    ],
+    ids=str,
+)
+def test_the_limits_of_a_plain_event_are_those_of_any(fields: dict[str, Any], *, is_plain: bool) -> None:
+    """What is at a limit is taken at once, what is beyond it goes the long way."""
+    event = TrackingEvent(**{"program_id": "p", "message_id": "m", **fields})
+    [found] = CORE.split(BatchTrackEventsRequest(events=[event]).SerializeToString()) or ()
+    assert isinstance(found, tuple) is is_plain
+
+
+@needs_compiled
+@given(st.lists(EVENTS, max_size=3))
+def test_the_programs_of_plain_events_are_told_without_reading_more(events: list[TrackingEvent]) -> None:
+    """None as soon as one event is not plain."""
+    request = BatchTrackEventsRequest(events=events).SerializeToString()
+    found = CORE.split(request) or ()
+    expected = {item[0] for item in found} if all(isinstance(item, tuple) for item in found) else None
+    assert CORE.programs_of(request) == expected
