@@ -10,6 +10,7 @@ from services.config.audit import AuditLog, AuditRecord
 from services.config.crypto import KeyWrapper, SecretBox
 from services.config.expiry import Expiry
 from services.config.guard import Guard
+from services.config.http_endpoint import HttpEndpoint
 from services.config.identity import CallerIdentity
 from services.config.key_file import LocalKeys
 from services.config.parameter import Deletion, MetadataChange, Notice, Parameter, ParameterEvent
@@ -27,7 +28,6 @@ from services.config.watch import WatchHub
 from services.runtime.aws import aws_client
 from services.runtime.errors import OutOfRangeError
 from services.runtime.health import HealthBoard
-from services.runtime.http_server import HttpServer
 
 if TYPE_CHECKING:
     from services.config.dynamodb_store import DynamoDbStore
@@ -151,10 +151,10 @@ def _found_after_restart(event: ParameterEvent) -> AuditRecord:
     )
 
 
-def _ssm_server(settings: ConfigSettings, guard: Guard, access: AccessControl | None) -> HttpServer:
+def _ssm_server(settings: ConfigSettings, guard: Guard, access: AccessControl | None) -> HttpEndpoint:
     place = Place(region=settings.region, account_id=settings.account_id)
-    return HttpServer(
-        SsmHttp(guard, place, keys=access.access_key if access else None),
+    return HttpEndpoint(
+        SsmHttp(guard, place, keys=access.access_key if access else None).answer,
         host=settings.host,
         port=settings.ssm_port,
         setting=settings.variable("ssm_port"),

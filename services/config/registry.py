@@ -183,7 +183,8 @@ class ParameterRegistry:
         after = paging.position_in(token, query, str) or ""
         found: list[Parameter] = []
         while True:
-            listing = await self._store.list_below(parsed, recursive=recursive, after=after, limit=limit)
+            # One more than wanted: whether there is another page is known without reading it.
+            listing = await self._store.list_below(parsed, recursive=recursive, after=after, limit=limit + 1)
             seen = [parameter for parameter in listing.parameters if visible(parameter.name)]
             found += await self._filtered(seen, filters)
             if len(found) > limit or not listing.more:

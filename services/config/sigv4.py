@@ -3,6 +3,7 @@
 The rules are those of "Create a signed AWS API request": canonical request, string to sign, derived key.
 """
 
+import functools
 import hashlib
 import hmac
 import re
@@ -97,8 +98,15 @@ def _signature(request: SignedRequest, found: "re.Match[str]", signed: list[str]
     canonical = f"POST\n/\n\n{headers}\n{found['headers']}\n{payload}"
     scope = f"{found['day']}/{found['region']}/{_SERVICE}/aws4_request"
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    key = f"AWS4{secret}".encode()
-    for part in (found["day"], found["region"], _SERVICE, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
+    key = _signing_key(secret, found["day"], found["region"])
     text = f"{_ALGORITHM}\n{request.headers['x-amz-date']}\n{scope}\n{digest}"
     return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@functools.lru_cache(maxsize=256)
+def _signing_key(secret: str, day: str, region: str) -> bytes:
+    """The key of a day, which every request of it is signed with."""
+    key = f"AWS4{secret}".encode()
+    for part in (day, region, _SERVICE, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key

@@ -4,10 +4,11 @@ The shapes are those of the service model `ssm` 2014-11-06; a name is answered i
 """
 
 import base64
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import orjson
 
 from services.config.filters import EQUALS, ONE_LEVEL, Filter, checked_filters
 from services.config.guard import Session
@@ -311,4 +312,4 @@ def _filters(body: Body) -> list[Filter]:
 
 def reply_bytes(reply: Mapping[str, Any]) -> bytes:
     """A reply as it is sent."""
-    return json.dumps(reply, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(reply)

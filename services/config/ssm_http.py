@@ -1,35 +1,31 @@
-"""The SSM protocol over HTTP, AWS JSON 1.1: `POST /` with `X-Amz-Target: AmazonSSM.<Operation>`; an ASGI application.
+"""The SSM protocol over HTTP, AWS JSON 1.1: `POST /` with `X-Amz-Target: AmazonSSM.<Operation>`.
 
 An unmodified `boto3.client("ssm", endpoint_url=...)` calls it. Errors are `{"__type": code, "message": text}`: status
 400, 500 for faults of ours, 503 where a part is away, which boto3 repeats.
 """
 
-import asyncio
-import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
 from services.config.access import AccessKey
 from services.config.guard import Guard
+from services.config.http_endpoint import HttpRequest, HttpResponse
 from services.config.sigv4 import Scope, SignatureError, SignedRequest, claimed_scope, verified_scope
 from services.config.ssm import Place, Reply, SsmOperations, reply_bytes
 from services.config.ssm_request import Body, SsmError
 from services.runtime.errors import InternalError, PenstockError, RetryableError
 
-AsgiScope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 KeyLookup = Callable[[str], AccessKey | None]
 
-_MAX_BODY_BYTES = 1024 * 1024
-_BODY_SECONDS = 30.0
-_TARGET = re.compile(r"AmazonSSM\.([A-Z][A-Za-z]+)")
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
-_OPERATIONS = frozenset(name for name in vars(SsmOperations) if not name.startswith("_"))
+_TYPE = ("content-type", "application/x-amz-json-1.1")
+_OPERATIONS = {
+    f"AmazonSSM.{''.join(map(str.capitalize, name.split('_')))}": name
+    for name in vars(SsmOperations)
+    if not name.startswith("_")
+}
 _OK, _BAD_REQUEST, _OURS, _AWAY = 200, 400, 500, 503
 _CODES = {
     "ERROR_REASON_PARAMETER_NOT_FOUND": "ParameterNotFound",
@@ -43,7 +39,7 @@ _CODES = {
 
 
 class SsmHttp:
-    """The application. With `keys` every request must be signed by one of them; without, whoever calls may do all."""
+    """Answers requests. With `keys` every request must be signed by one of them; without, whoever calls may do all."""
 
     def __init__(
         self,
@@ -59,10 +55,11 @@ class SsmHttp:
         self._now = now
         self._log = structlog.get_logger(component="ssm")
 
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        """The answer to a request, whatever happens."""
         request_id = str(uuid.uuid4())
         try:
-            status, reply = _OK, await self._reply(scope, receive)
+            status, reply = _OK, await self._reply(request)
         except SsmError as error:
             status, reply = _BAD_REQUEST, _error(error.code, error.message)
         except SignatureError as error:
@@ -77,17 +74,16 @@ class SsmHttp:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             self._log.error("unexpected error", request_id=request_id, exc_info=error)
             status, reply = _OURS, _error("InternalServerError", f"an unexpected error, request id {request_id}")
-        await _send(send, status, reply, request_id)
+        return HttpResponse(status=status, headers=(_TYPE, ("x-amzn-requestid", request_id)), body=reply_bytes(reply))
 
-    async def _reply(self, scope: AsgiScope, receive: Receive) -> Reply:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        found = _TARGET.fullmatch(headers.get("x-amz-target", ""))
-        operation = _WORD.sub("_", found[1]).lower() if found else ""
-        if scope["method"] != "POST" or scope["path"] != "/" or operation not in _OPERATIONS:
-            asked = headers.get("x-amz-target", "")[:80]
-            raise SsmError("UnknownOperationException", f"There is no operation {asked!r}.")
-        request = SignedRequest(headers=headers, body=await _body(receive))
-        principal, signed = self._caller(request)
+    async def _reply(self, request: HttpRequest) -> Reply:
+        target = request.headers.get("x-amz-target", "")
+        operation = _OPERATIONS.get(target)
+        if request.method != "POST" or request.path != "/" or operation is None:
+            raise SsmError("UnknownOperationException", f"There is no operation {target[:80]!r}.")
+        if request.fault:
+            raise SsmError("SerializationException", f"The request cannot be read: {request.fault}.")
+        principal, signed = self._caller(SignedRequest(headers=request.headers, body=request.body))
         place = Place(region=signed.region, account_id=self._place.account_id) if signed else self._place
         operations = SsmOperations(self._guard.session(principal), place, self._now())
         reply: Reply = await getattr(operations, operation)(Body.parsed(request.body))
@@ -104,33 +100,5 @@ class SsmHttp:
         return key.principal, signed
 
 
-async def _body(receive: Receive) -> bytes:
-    chunks, size = [], 0
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            while True:
-                message = await receive()
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-                if size > _MAX_BODY_BYTES or message["type"] == "http.disconnect":
-                    raise SsmError("SerializationException", f"The body is cut or above {_MAX_BODY_BYTES} bytes.")
-                if not message.get("more_body", False):
-                    return b"".join(chunks)
-    except TimeoutError:
-        raise SsmError("SerializationException", f"The body was not sent within {_BODY_SECONDS:g} s.") from None
-
-
 def _error(code: str, message: str) -> Reply:
     return {"__type": code, "message": message}
-
-
-async def _send(send: Send, status: int, reply: Reply, request_id: str) -> None:
-    body = reply_bytes(reply)
-    headers = {
-        "content-type": "application/x-amz-json-1.1",
-        "content-length": str(len(body)),
-        "x-amzn-requestid": request_id,
-    }
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})

@@ -1,8 +1,9 @@
 """The body of an AWS JSON 1.1 request: its members by type, with Parameter Store's error where one does not fit."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Self
+
+import orjson
 
 
 class SsmError(Exception):
@@ -33,8 +34,8 @@ class Body:
             SsmError: SerializationException, when it is none.
         """
         try:
-            members = json.loads(data or b"{}")
-        except (ValueError, RecursionError):
+            members = orjson.loads(data or b"{}")
+        except ValueError:
             raise SsmError("SerializationException", "The body is not JSON.") from None
         if not isinstance(members, dict):
             raise SsmError("SerializationException", "The body is not a JSON object.")
