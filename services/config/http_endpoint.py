@@ -17,6 +17,7 @@ from typing import cast
 
 import httptools
 
+from services.runtime.open_files import connections_allowed
 from services.runtime.server import BindError
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -80,6 +81,7 @@ class HttpEndpoint:
         self.answer = answer
         self.request_seconds = request_seconds
         self.stopping = False
+        self._allowed = connections_allowed(_MAX_CONNECTIONS)
         self._connections: set[_Connection] = set()
         self._stopped, self._empty = asyncio.Event(), asyncio.Event()
         self._empty.set()
@@ -117,7 +119,7 @@ class HttpEndpoint:
         """Counts a connection; False when there are too many."""
         self._connections.add(connection)
         self._empty.clear()
-        return len(self._connections) <= _MAX_CONNECTIONS and not self.stopping
+        return len(self._connections) <= self._allowed and not self.stopping
 
     def closed(self, connection: "_Connection") -> None:
         """Forgets a connection."""

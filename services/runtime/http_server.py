@@ -1,7 +1,6 @@
 """The HTTP server: granian inside this process and on its event loop, so that HTTP and gRPC share one domain."""
 
 import asyncio
-import resource
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,13 +10,13 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from services.runtime.open_files import connections_allowed
 from services.runtime.server import BindError
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application: scope, receive, send."""
 
 _MAX_CONNECTIONS = 8192
-_OTHER_FILES = 512  # the log, gRPC, Redis
 # Also ends connections on which no next request begins: those of clients that went away would add up to the limit.
 _HEADER_SECONDS = 30
 
@@ -58,7 +57,7 @@ class HttpServer:
             websockets=False,
             log_enabled=False,
             backlog=1024,
-            backpressure=_connections(),
+            backpressure=connections_allowed(_MAX_CONNECTIONS),
             http1_settings=HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000),
             **tls,
         )
@@ -77,16 +76,6 @@ class HttpServer:
         self._stopping = True
         self._server.stop()  # type: ignore[no-untyped-call]
         await self._ended.wait()
-
-
-def _connections() -> int:
-    """How many connections may be open; raises the limit of open files as far as the system lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MAX_CONNECTIONS + _OTHER_FILES
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return max(allowed - _OTHER_FILES, 1)
 
 
 def _require_free(host: str, port: int, setting: str) -> None:

@@ -470,6 +470,31 @@ def test_a_signature_is_verified(part: RunningPart, key_id: str, secret: str, co
     ssm.close()
 
 
+def test_stock_clients_are_pointed_here_by_their_variable(
+    part: RunningPart, ssm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`AWS_ENDPOINT_URL_SSM` alone: boto3 and powertools are made as in a program written for AWS."""
+    put(ssm, "/stock/one", "1")
+    put(ssm, "/stock/secret", "s", Type="SecureString")
+    variables = {
+        "AWS_ENDPOINT_URL_SSM": f"http://{part.addresses['ssm']}",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "NO_PROXY": "127.0.0.1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.Session().client("ssm")
+    found = client.get_parameters(Names=["/stock/one", "/stock/secret"], WithDecryption=True)["Parameters"]
+    assert {one["Name"]: one["Value"] for one in found} == {"/stock/one": "1", "/stock/secret": "s"}
+    client.close()
+    provider = SSMProvider(boto3_session=boto3.Session())
+    assert provider.get("/stock/one") == "1"
+    provider.client.close()
+
+
 def test_powertools_work_unchanged(ssm: Any) -> None:
     """Single, by path, by name and set, through a stock client."""
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")
