@@ -16,10 +16,11 @@ import pytest
 
 from deploy.local.part import PartSpec
 from tests.integration.conftest import running
+from tests.integration.forked_intake import forked_intake
 from tests.integration.intake_kills import kill_moments, killed_in_a_storm
 from tests.integration.parts import RunningPart
 from tests.integration.power_loss import JOURNAL, lose_power
-from tests.integration.tracking_harness import NOWHERE, Intake, describe_intake, intake, intake_of
+from tests.integration.tracking_harness import NOWHERE, Intake, describe_intake, intake_of
 
 KILLS = int(os.environ.get("PENSTOCK_CHAOS_KILLS", "3"))
 FRESH_LOG_EVERY = 20
@@ -34,7 +35,7 @@ def redis(valkey: RunningPart) -> str:
 async def test_killed_in_a_storm_it_loses_no_acknowledged_event(redis: str, tmp_path: Path, level: str) -> None:
     """Each kill is followed by a start on the same log. This proves survival of the process, not of the machine."""
     moment = kill_moments(seed=1)
-    async with intake(tmp_path, redis=redis, redis_prefix="kill", ack_level=level) as where:
+    async with forked_intake(tmp_path, redis=redis, redis_prefix="kill", ack_level=level) as where:
         await where.put_program("p")
         for kill in range(KILLS):
             acknowledged = await killed_in_a_storm(where, f"kill-{kill}", after=moment())
@@ -46,7 +47,7 @@ async def test_killed_in_a_storm_it_loses_no_acknowledged_event(redis: str, tmp_
 
 async def test_at_level_memory_a_kill_loses_events(redis: str, tmp_path: Path) -> None:
     """The control: the same storm and the same look into the log do see a loss where there is one."""
-    async with intake(tmp_path, redis=redis, redis_prefix="kill", ack_level="memory") as where:
+    async with forked_intake(tmp_path, redis=redis, redis_prefix="kill", ack_level="memory") as where:
         await where.put_program("p")
         for kill in range(20):
             if await killed_in_a_storm(where, f"memory-{kill}", after=80) - set(where.logged()):

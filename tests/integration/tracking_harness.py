@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from penstock.persistence.v1 import persistence_service_pb2 as persistence_pb
@@ -25,7 +25,6 @@ from deploy.local.services import python_process
 from services.runtime.channel import open_channel
 from services.tracking.log import SegmentLog
 from tests.integration.conftest import running
-from tests.integration.parts import RunningPart
 
 if TYPE_CHECKING:
     from penstock.persistence.v1.persistence_service_pb2_grpc import PersistenceServiceAsyncStub
@@ -46,11 +45,26 @@ class Answer:
     headers: Mapping[str, str]
 
 
+class StartablePart(Protocol):
+    """A process that may be killed and started; see `RunningPart`."""
+
+    spec: PartSpec
+
+    @property
+    def addresses(self) -> Mapping[str, str]: ...
+
+    async def start(self) -> None: ...
+
+    async def kill(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Intake:
     """A running intake, its clients and its folder."""
 
-    part: RunningPart
+    part: "StartablePart"
     stub: "TrackingServiceAsyncStub"
     http_address: str
 
@@ -123,7 +137,7 @@ async def intake(
 
 
 @asynccontextmanager
-async def intake_of(part: RunningPart) -> AsyncIterator[Intake]:
+async def intake_of(part: "StartablePart") -> AsyncIterator[Intake]:
     async with open_channel(part.addresses["grpc"]) as channel:
         yield Intake(part=part, stub=TrackingServiceStub(channel), http_address=part.addresses["http"])
 
