@@ -68,7 +68,10 @@ integration: setup ## integration tests alone: the embedded stack, real sockets
 	$(BIN)/pytest tests/integration
 
 cassandra-cluster: setup ## three Cassandra nodes, one killed: no acknowledged write is lost (minutes, 1.5 GB)
-	$(BIN)/pytest tests/cluster
+	$(BIN)/pytest tests/cluster/test_cassandra_cluster.py
+
+cassandra-datacentres: setup ## two Cassandra datacentres, each lost in turn: the other goes on, both have everything (minutes, 1.5 GB)
+	$(BIN)/pytest tests/cluster/test_cassandra_datacentres.py
 
 chaos-bridge: setup ## kill and stop broker, bridge and target at random under a JMS producer: 20,000 messages, 20 faults
 	$(BIN)/python -m tests.chaos_bridge $(ARGUMENTS)
@@ -114,6 +117,9 @@ bench-filtering: setup ## filter index against event-ruler and moto's matcher
 
 bench-tracking: setup ## tracking intake against a raw echo servicer
 	$(BIN)/python -m bench.tracking
+
+bench-outage: setup ## the store away for ten minutes: how fast the intake catches up, and its memory
+	$(BIN)/python -m bench.outage $(ARGUMENTS)
 
 bench-persistence: setup ## the SQLite store against a bare executemany loop
 	$(BIN)/python -m bench.persistence

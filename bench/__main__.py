@@ -3,7 +3,9 @@
 import asyncio
 import sys
 
-from bench import bridge, config, filtering, persistence, tracking
+from bench import bridge, config, filtering, outage, persistence, tracking
 
 if __name__ == "__main__":
-    sys.exit(max(asyncio.run(benchmark.main()) for benchmark in (filtering, tracking, persistence, bridge, config)))
+    sys.exit(
+        max(asyncio.run(benchmark.main()) for benchmark in (filtering, tracking, outage, persistence, bridge, config))
+    )

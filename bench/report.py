@@ -56,12 +56,17 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _section(result: Mapping[str, Any]) -> list[str]:
     lines = [f"## {result['name']}", "", machine_line(result["machine"]), ""]
-    lines += ["| key | what | ours | peer | ratio | range | floor | |", "|---|---|---|---|---|---|---|---|"]
+    if result["figures"]:
+        lines += ["| key | what | ours | peer | ratio | range | floor | |", "|---|---|---|---|---|---|---|---|"]
     for key, figure in result["figures"].items():
         cells = (f"`{key}`", figure["what"], *_cells(figure))
         lines.append(f"| {' | '.join(cells)} |")
     if values := result.get("values"):
-        lines += ["", "| key | what | value | range | limit | |", "|---|---|---|---|---|---|"]
+        lines += [
+            *[""][: len(result["figures"])],
+            "| key | what | value | range | limit | |",
+            "|---|---|---|---|---|---|",
+        ]
         lines += [
             f"| `{key}` | {figure['what']} | {' | '.join(_value_cells(figure))} |" for key, figure in values.items()
         ]

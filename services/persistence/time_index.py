@@ -63,7 +63,8 @@ async def read_page(
 ) -> list[StoredEvent]:
     """See `EventStore.list_events`: positions from an index that holds no rows, then the rows by their ids.
 
-    A position whose row is gone is passed over: an index may still show what has just expired.
+    A position whose row is gone is passed over: an index may still show what has just expired. So is one whose row has
+    another time: where two datacentres took the same event at different times, one of its rows has won.
     """
     found: list[StoredEvent] = []
     size = 0
@@ -73,7 +74,10 @@ async def read_page(
             break
         after = positions[-1]
         records = await read_rows([position.key for position in positions])
-        for record in (records[position.key] for position in positions if position.key in records):
+        for position in positions:
+            record = records.get(position.key)
+            if record is None or record.occurred_at != position.occurred_at:
+                continue
             size += len(record.payload)
             found.append(StoredEvent(record=record, position=position_of(record)))
             if size > _PAGE_BYTES:

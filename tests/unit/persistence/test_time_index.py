@@ -1,12 +1,13 @@
 """The merge of sharded indexes gives what one index would."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.persistence.store import Position
-from services.persistence.time_index import SHARDS, ReadShard, merged, shard_of
+from services.persistence.record import EventRecord
+from services.persistence.store import Position, StoredEvent
+from services.persistence.time_index import SHARDS, ReadShard, merged, read_page, shard_of
 
 PLACES = st.lists(
     st.builds(lambda time, number: Position(occurred_at=time, key=f"m{number}"), st.integers(0, 5), st.integers(0, 99)),
@@ -38,6 +39,21 @@ async def test_a_shard_with_all_of_it_is_read_on() -> None:
     places = [Position(occurred_at=number, key="m") for number in range(300)]
     readers = [shard_reader(places), *[shard_reader([])] * (SHARDS - 1)]
     assert await merged(readers, after=None, limit=250) == places[:250]
+
+
+async def test_an_event_in_the_index_twice_is_listed_where_its_row_is() -> None:
+    """Two datacentres took it at different times, and one row has won; an index row without a row is passed over."""
+    row = EventRecord(message_id="m", program_id="p", occurred_at=2, payload=b"")
+    places = [Position(occurred_at=time, key=key) for time, key in ((1, "m"), (2, "gone"), (2, "m"), (3, "m"))]
+
+    async def next_places(after: Position | None, count: int) -> Sequence[Position]:
+        return [place for place in places if after is None or place > after][:count]
+
+    async def rows(message_ids: Sequence[str]) -> Mapping[str, EventRecord]:
+        return {"m": row} if "m" in message_ids else {}
+
+    listed = await read_page(next_places, rows, after=None, limit=10)
+    assert listed == [StoredEvent(record=row, position=Position(occurred_at=2, key="m"))]
 
 
 def test_message_ids_spread_over_all_shards() -> None:
