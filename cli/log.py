@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.connection import EXIT_REFUSED
+from cli.connection import EXIT_REFUSED, refuse
 from cli.output import print_json, print_line, print_rows
 
 if TYPE_CHECKING:
     from services.tracking.inspection import SegmentReport
 
 _SEGMENT_COLUMNS = ("segment", "bytes", "frames", "events", "waiting", "state", "detail")
+_REPAIR_COLUMNS = ("segment", "events", "lost_bytes", "kept_as")
 _EVENT_COLUMNS = ("received_at", "program_id", "event_type", "verdict", "message_id")
 
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     log.command("inspect", epilog="Example: penstock log inspect .penstock/data/tracking --events --waiting")(
         inspect_log
     )
+    log.command("repair", epilog="Example: penstock log repair .penstock/data/tracking --json")(repair_log)
     app.add_typer(log, name="log")
 
 
@@ -53,12 +55,38 @@ def inspect_log(
     damaged = [report for report in reports if report.state is SegmentState.DAMAGED]
     for report in damaged:
         print(
-            f"segment {report.number} is damaged: keep a copy of the file, then cut it there or restore it; "
-            "until then the intake does not start",
+            f"segment {report.number} is damaged: restore the file, or let `penstock log repair {place}` keep what is "
+            "intact; until then the intake does not start",
             file=sys.stderr,
         )
     if damaged:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def repair_log(
+    data_directory: Annotated[
+        Path | None, typer.Argument(help="DATA_DIRECTORY of an intake; by default that of the embedded stack.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Keep the intact events of damaged segments, and set the files as they were aside.
+
+    The intake must not be running. What a repaired segment holds is shipped again, which changes nothing in the store.
+    """
+    from services.runtime.errors import PenstockError  # noqa: PLC0415 - see the package
+    from services.tracking.repair import repair  # noqa: PLC0415
+
+    try:
+        repaired = repair(data_directory or _default_directory())
+    except FileNotFoundError as error:
+        refuse(str(error))
+    except PenstockError as error:
+        refuse(error.message)
+    rows = [
+        {"segment": one.number, "events": one.events, "lost_bytes": one.lost_bytes, "kept_as": str(one.kept_as)}
+        for one in repaired
+    ]
+    print_rows(rows, _REPAIR_COLUMNS, as_json=as_json, empty="no segment is damaged")
 
 
 def _print_events(place: Path, *, waiting_only: bool, as_json: bool) -> None:

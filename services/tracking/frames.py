@@ -117,6 +117,19 @@ def is_torn_write(file: BinaryIO, offset: int) -> bool:
     return offset + HEADER_BYTES + length >= size
 
 
+def frame_after(file: BinaryIO, offset: int) -> int | None:
+    """Where the first intact frame behind the bad one at `offset` begins; None when there is none."""
+    file.seek(offset)
+    try:
+        length, _, _ = _read_header(file, offset)
+        end = offset + HEADER_BYTES + length
+        file.seek(end)
+        read_frame(file, end)
+    except BadFrameError:
+        return _next_frame_offset(file, offset)
+    return end
+
+
 def _next_frame_offset(file: BinaryIO, offset: int) -> int | None:
     """Where the first intact frame after `offset` begins."""
     file.seek(offset)

@@ -47,7 +47,8 @@ def inspect(data_directory: Path) -> list[SegmentReport]:
         FileNotFoundError: there is no log.
     """
     cursor = CursorFile(data_directory / "cursor.json").load()
-    return [_report(path, cursor) for path in _segments(data_directory)]
+    paths = _segments(data_directory)
+    return [_report(path, cursor, last=path == paths[-1]) for path in paths]
 
 
 def logged_events(data_directory: Path, *, waiting_only: bool) -> Iterator[TrackingEvent]:
@@ -71,14 +72,14 @@ def _segments(data_directory: Path) -> list[Path]:
     return found
 
 
-def _report(path: Path, cursor: Position) -> SegmentReport:
+def _report(path: Path, cursor: Position, *, last: bool) -> SegmentReport:
     number = int(path.stem)
     frames, fault = _read(path)
     waiting = sum(frame.count for frame in frames if Position(segment=number, offset=frame.end) > cursor)
     state, detail = SegmentState.WHOLE, ""
     if fault is not None:
         with path.open("rb") as file:
-            torn = is_torn_write(file, fault.offset)
+            torn = last and is_torn_write(file, fault.offset)
         state, detail = SegmentState.UNFINISHED if torn else SegmentState.DAMAGED, str(fault)
     return SegmentReport(
         number=number,

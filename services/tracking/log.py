@@ -71,7 +71,7 @@ class SegmentLog:
             DamagedLogError: there is damage before the end.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        lock = _locked(directory / "lock")
+        lock = locked(directory / "lock")
         try:
             return cls(directory, segment_bytes=segment_bytes, lock=lock, sizes=_recovered(directory))
         except BaseException:
@@ -164,14 +164,14 @@ class SegmentLog:
             self._path(number).unlink(missing_ok=True)
             del self._sizes[number]
         if before:
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
 
     def _begin_segment(self) -> None:
         # Only the last segment may hold unconfirmed frames: recovery cuts there and nowhere else.
         os.fdatasync(self._file)
         number = self._number + 1
         file = os.open(self._path(number), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
         os.close(self._file)
         self._sizes[number] = 0
         self._file, self._number = file, number
@@ -182,14 +182,16 @@ class SegmentLog:
             rest = rest[os.write(self._file, rest) :]
 
     def _path(self, number: int) -> Path:
-        return _segment_path(self._directory, number)
+        return segment_path(self._directory, number)
 
 
-def _segment_path(directory: Path, number: int) -> Path:
+def segment_path(directory: Path, number: int) -> Path:
+    """The file of a segment."""
     return directory / f"{number:020d}{_SUFFIX}"
 
 
-def _locked(path: Path) -> int:
+def locked(path: Path) -> int:
+    """The lock of a log, a file descriptor to be closed; the kernel drops it with its process. Raises LogInUseError."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,8 +208,8 @@ def _recovered(directory: Path) -> dict[int, int]:
     """The sizes of the segments by number, a torn end cut off; with a first segment when there was none."""
     numbers = sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}"))
     if not numbers:
-        _segment_path(directory, 1).touch(mode=0o640)
-        _sync_directory(directory)
+        segment_path(directory, 1).touch(mode=0o640)
+        sync_directory(directory)
         numbers = [1]
     missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
     if missing:
@@ -215,7 +217,7 @@ def _recovered(directory: Path) -> dict[int, int]:
             f"the log in {directory} lacks segment {missing[0]}: restore the file, or move the older segments away",
             metadata={"path": str(directory)},
         )
-    return {number: _checked(_segment_path(directory, number), last=number == numbers[-1]) for number in numbers}
+    return {number: _checked(segment_path(directory, number), last=number == numbers[-1]) for number in numbers}
 
 
 def _checked(path: Path, *, last: bool) -> int:
@@ -235,13 +237,14 @@ def _checked(path: Path, *, last: bool) -> int:
 
 def _damage(path: Path, error: BadFrameError) -> DamagedLogError:
     return DamagedLogError(
-        f"{path} is damaged at byte {error.offset}: {error.why}. Events after it are intact or unknown: keep a copy of "
-        "the file, then cut it at that byte or restore it",
+        f"{path} is damaged at byte {error.offset}: {error.why}. Restore the file, or let `penstock log repair "
+        f"{path.parent.parent}` keep its intact events and set the file as it is aside",
         metadata={"path": str(path), "offset": str(error.offset)},
     )
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Returns when the names in a directory are on the disk."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

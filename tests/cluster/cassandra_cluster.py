@@ -31,7 +31,9 @@ class Place:
 async def cluster(directory: Path, places: Sequence[Place]) -> AsyncIterator[list[RunningPart]]:
     """Nodes started one after the other; the first is everybody's seed."""
     first = new_node()
-    async with Supervisor(working_directory=directory, log_directory=directory / "logs") as supervisor:
+    async with Supervisor(
+        working_directory=directory, log_directory=directory / "logs", ready_timeout=240.0
+    ) as supervisor:
         parts = []
         for place in places:
             node = replace(
@@ -105,6 +107,7 @@ class Storm:
                 await self._store.put(batch)
             except UnavailableError:
                 self.refused += 1
+                await asyncio.sleep(0.2)
                 continue  # the same batch again, as a shipper does
             self.acknowledged.update(one.message_id for one in batch)
             number += 1

@@ -67,10 +67,10 @@ async def test_either_datacentre_goes_on_alone_and_both_have_everything_afterwar
         await storms[0].more(300)  # the east does not notice
         with pytest.raises(UnavailableError):
             await west.put([record("nobody")])
-        await nodes[2].start()
-        await storms[1].more(100)
         storms[0].end()
         await writers[0]
+        await nodes[2].start()
+        await storms[1].more(100)
         everything = {one.message_id for one in both} | storms[0].acknowledged
         await has_all(west, everything)  # what it missed has crossed over
 
