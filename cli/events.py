@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,13 @@ _PAGE_SIZE = 1000
 # `tail` looks back this far for events that are stored later than others which occurred after them.
 _LATE = timedelta(seconds=60)
 
+_LIST_EXAMPLES = """Examples:
+
+penstock events list --program spring-sale --from 15m
+
+penstock events list --from 2027-01-31 --until 2027-02-01 --limit 1000 --json
+"""
+
 Program = Annotated[str, typer.Option("--program", "-p", help="Only events of this program.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -30,9 +37,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
     events = typer.Typer(no_args_is_help=True, help="Read the events at rest, and match them to conversions.")
-    events.command("list")(list_events)
-    events.command("get")(get_event)
-    events.command("tail")(tail_events)
+    events.command("list", epilog=_LIST_EXAMPLES)(list_events)
+    events.command("get", epilog="Example: penstock events get click-1")(get_event)
+    events.command("tail", epilog="Example: penstock events tail --program spring-sale --json")(tail_events)
     conversions.register(events)
     app.add_typer(events, name="events")
 
@@ -88,24 +95,48 @@ def tail_events(
 ) -> None:
     """Print events as they are stored, a line each, until Ctrl-C.
 
-    An event that occurred more than a minute before it was stored, or before the command started, is not shown.
+    An event that occurred more than a minute before it was stored, or before the command started, is not shown. A
+    service that goes away is waited for; only a first look that fails ends the command.
     """
 
-    async def follow(channel: "grpc.aio.Channel") -> None:
-        import asyncio  # noqa: PLC0415
+    def show(event: "TrackingEvent") -> None:
+        _print_one(_row(event), as_json=as_json)
 
-        started = datetime.now(UTC)
-        seen: dict[str, float] = {}
-        while True:
-            start = max(started, datetime.now(UTC) - _LATE)
+    with_channel(target, lambda channel: _follow(channel, program, interval, show), tls_ca=tls_ca)
+
+
+async def _follow(
+    channel: "grpc.aio.Channel", program: str, interval: float, show: Callable[["TrackingEvent"], None]
+) -> None:
+    import asyncio  # noqa: PLC0415 - see the package
+
+    import grpc  # noqa: PLC0415
+
+    started = datetime.now(UTC)
+    last_look: datetime | None = None
+    is_away = False
+    seen: dict[str, float] = {}
+    while True:
+        begun = datetime.now(UTC)
+        start = max(started, (last_look or started) - _LATE)
+        try:
             async for event in _events(channel, program=program, start=start, end=None, page_size=_PAGE_SIZE):
                 if event.message_id not in seen:
-                    _print_one(_row(event), as_json=as_json)
+                    show(event)
                 seen[event.message_id] = _seconds(event)
+        except grpc.aio.AioRpcError as error:
+            if last_look is None or error.code() not in (
+                grpc.StatusCode.UNAVAILABLE,
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+            ):
+                raise
+            if not is_away:
+                print("the service is away; waiting for it", file=sys.stderr, flush=True)
+            is_away = True
+        else:
+            is_away, last_look = False, begun
             seen = {message_id: second for message_id, second in seen.items() if second >= start.timestamp()}
-            await asyncio.sleep(interval)
-
-    with_channel(target, follow, tls_ca=tls_ca)
+        await asyncio.sleep(interval)
 
 
 def _print_one(row: dict[str, Any], *, as_json: bool) -> None:

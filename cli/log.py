@@ -1,7 +1,9 @@
 """`penstock log`: the disk log of an intake, read from its folder."""
 
+import json
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +16,17 @@ if TYPE_CHECKING:
     from services.tracking.inspection import SegmentReport
 
 _SEGMENT_COLUMNS = ("segment", "bytes", "frames", "events", "waiting", "state", "detail")
+_BAD_EVENT_COLUMNS = ("set_aside_at", "program_id", "message_id", "reason")
 _REPAIR_COLUMNS = ("segment", "events", "lost_bytes", "kept_as")
 _EVENT_COLUMNS = ("received_at", "program_id", "event_type", "verdict", "message_id")
+
+
+_BAD_EVENTS_EXAMPLES = """Examples:
+
+penstock log bad-events .penstock/data/tracking
+
+penstock log bad-events .penstock/data/tracking --events | penstock track --file -
+"""
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +35,7 @@ def register(app: typer.Typer) -> None:
     log.command("inspect", epilog="Example: penstock log inspect .penstock/data/tracking --events --waiting")(
         inspect_log
     )
+    log.command("bad-events", epilog=_BAD_EVENTS_EXAMPLES)(list_bad_events)
     log.command("repair", epilog="Example: penstock log repair .penstock/data/tracking --json")(repair_log)
     app.add_typer(log, name="log")
 
@@ -61,6 +73,31 @@ def inspect_log(
         )
     if damaged:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def list_bad_events(
+    data_directory: Annotated[
+        Path | None, typer.Argument(help="DATA_DIRECTORY of an intake; by default that of the embedded stack.")
+    ] = None,
+    events: Annotated[bool, typer.Option("--events", help="Print the events alone, a JSON object per line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the accepted events that the store refused for good, and why; what --events prints can be sent again."""
+    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - see the package
+
+    from services.tracking.inspection import bad_events  # noqa: PLC0415
+
+    rows = []
+    for bad in bad_events(data_directory or _default_directory()):
+        event = MessageToDict(bad.event, preserving_proto_field_name=True)
+        if events:
+            print(json.dumps(event, ensure_ascii=False))
+            continue
+        set_aside_at = datetime.fromtimestamp(bad.time, UTC).isoformat(timespec="seconds")
+        names = {"program_id": bad.event.program_id, "message_id": bad.event.message_id}
+        rows.append({"set_aside_at": set_aside_at, **names, "reason": bad.reason, "event": event})
+    if not events:
+        print_rows(rows, _BAD_EVENT_COLUMNS, as_json=as_json, empty="no event was set aside")
 
 
 def repair_log(

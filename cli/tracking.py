@@ -27,15 +27,31 @@ ProgramId = Annotated[str, typer.Argument(help="Id of the program.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+_TRACK_EXAMPLES = """Examples:
+
+penstock track spring-sale --message-id click-1 -a utm=newsletter
+
+penstock track --file events.jsonl --json
+
+penstock log bad-events --events | penstock track --file -
+"""
+_PUT_EXAMPLES = """Examples:
+
+penstock programs put spring-sale --name 'Spring sale' --valid-until 2027-06-01
+
+penstock programs put spring-sale --no-enabled --json
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command and the group."""
-    app.command("track")(track)
+    app.command("track", epilog=_TRACK_EXAMPLES)(track)
     programs = typer.Typer(no_args_is_help=True, help="The programs that events are checked against.")
-    programs.command("put")(put_program)
-    programs.command("list")(list_programs)
-    programs.command("get")(get_program)
-    programs.command("off")(switch_off)
-    programs.command("delete")(delete_program)
+    programs.command("put", epilog=_PUT_EXAMPLES)(put_program)
+    programs.command("list", epilog="Example: penstock programs list --json")(list_programs)
+    programs.command("get", epilog="Example: penstock programs get spring-sale")(get_program)
+    programs.command("off", epilog="Example: penstock programs off spring-sale")(switch_off)
+    programs.command("delete", epilog="Example: penstock programs delete spring-sale")(delete_program)
     app.add_typer(programs, name="programs")
 
 
@@ -89,6 +105,7 @@ def put_program(
     enabled: Annotated[bool, typer.Option(help="Whether events are accepted.")] = True,
     valid_from: Annotated[str, typer.Option(help="Events are valid from then on, ISO 8601 (UTC if no zone).")] = "",
     valid_until: Annotated[str, typer.Option(help="Events are valid until then, exclusive.")] = "",
+    as_json: AsJson = False,
     target: str = target_option("tracking", 50053),
     tls_ca: Path | None = tls_ca_option(),
 ) -> None:
@@ -106,7 +123,7 @@ def put_program(
     for field, text in (("valid_from", valid_from), ("valid_until", valid_until)):
         if text:
             getattr(program, field).FromDatetime(_moment(text))
-    _print_put(with_channel(target, lambda channel: _put(channel, program), tls_ca=tls_ca))
+    _print_put(with_channel(target, lambda channel: _put(channel, program), tls_ca=tls_ca), as_json=as_json)
 
 
 def list_programs(
@@ -144,6 +161,7 @@ def get_program(
 
 def switch_off(
     program_id: ProgramId,
+    as_json: AsJson = False,
     target: str = target_option("tracking", 50053),
     tls_ca: Path | None = tls_ca_option(),
 ) -> None:
@@ -154,7 +172,7 @@ def switch_off(
         program.enabled = False
         return await _put(channel, program)
 
-    _print_put(with_channel(target, put_disabled, tls_ca=tls_ca))
+    _print_put(with_channel(target, put_disabled, tls_ca=tls_ca), as_json=as_json)
 
 
 def delete_program(
@@ -204,7 +222,10 @@ async def _get(channel: "grpc.aio.Channel", program_id: str) -> "Program":
     return (await TrackingServiceStub(channel).GetProgram(GetProgramRequest(program_id=program_id))).program
 
 
-def _print_put(program: "Program") -> None:
+def _print_put(program: "Program", *, as_json: bool) -> None:
+    if as_json:
+        print_json(_row(program))
+        return
     state = "accepts events" if program.enabled else "refuses events"
     print(f"program {program.program_id} version {program.version} {state}")
 

@@ -1,10 +1,12 @@
 """A look at the log of an intake, running or not: it locks nothing and changes nothing."""
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+import orjson
 from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
 
 from services.tracking.event import TrackingEvent
@@ -40,6 +42,15 @@ class SegmentReport:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadEvent:
+    """An event set aside: when, in seconds since 1970, and why."""
+
+    time: float
+    reason: str
+    event: TrackingEvent
+
+
 def inspect(data_directory: Path) -> list[SegmentReport]:
     """The segments in the data directory of an intake, oldest first.
 
@@ -63,6 +74,22 @@ def logged_events(data_directory: Path, *, waiting_only: bool) -> Iterator[Track
         for frame in frames:
             if not waiting_only or Position(segment=int(path.stem), offset=frame.end) > cursor:
                 yield from PutEventsRequest.FromString(frame.payload).events
+
+
+def bad_events(data_directory: Path) -> Iterator[BadEvent]:
+    """The events that the store refused for good, oldest first; none when there is no such file.
+
+    A last line that is still being written is left out.
+    """
+    path = data_directory / "bad-events.jsonl"
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                value = orjson.loads(line)
+                event = TrackingEvent.FromString(base64.b64decode(value["event"]))
+                yield BadEvent(time=value["time"], reason=value["reason"], event=event)
 
 
 def _segments(data_directory: Path) -> list[Path]:

@@ -79,7 +79,7 @@ async def test_get_prints_the_whole_event(part: RunningPart) -> None:
 
 
 async def test_tail_shows_events_as_they_are_stored(part: RunningPart) -> None:
-    """Each once, whenever it comes; the command ends when it is told to."""
+    """Each once, whenever it comes, also after a restart of the service; the command ends when it is told to."""
     process = await start(part.addresses["grpc"], "tail", "--program", "tail", "--interval", "0.05")
     assert process.stdout is not None
     first = asyncio.ensure_future(process.stdout.readline())
@@ -88,6 +88,7 @@ async def test_tail_shows_events_as_they_are_stored(part: RunningPart) -> None:
         await put(part, TrackingEvent(message_id=f"tail-{number}", program_id="tail"))
         number += 1
         await asyncio.wait((first,), timeout=0.1)
+    await part.restart()
     await put(part, TrackingEvent(message_id="tail-last", program_id="tail"))
     lines = [first.result()]
     while b"tail-last" not in lines[-1]:
