@@ -2,6 +2,7 @@
 
     <prefix>:program:<id>       the program, replaced as a whole: readers never see half of one
     <prefix>:programs           sorted set of all ids, every score 0, so that its order is that of the bytes
+    <prefix>:filled             is there since the first put: without it, what held programs was emptied
     <prefix>:programs:changed   channel; the payload is the id that was put or deleted
 
 For readers of the reference architecture, where it is asked for:
@@ -70,6 +71,8 @@ class RedisProgramStore:
         self._own_keys = f"{prefix}:"
         self._program_key = f"{prefix}:program:"
         self._index_key = f"{prefix}:programs"
+        self._filled_key = f"{prefix}:filled"
+        self._was_filled = False
         self._channel = f"{prefix}:programs:changed"
         self._timeout = timeout
         self._heartbeat = heartbeat
@@ -79,13 +82,26 @@ class RedisProgramStore:
         await self._redis.aclose()
 
     async def get_many(self, program_ids: Sequence[str]) -> Mapping[str, Program]:
+        keys = [self._program_key + program_id for program_id in program_ids]
         with _reachable():
-            values = await self._redis.mget([self._program_key + program_id for program_id in program_ids])
+            *values, filled = await self._redis.mget([*keys, self._filled_key])
+        self._require_programs(is_filled=filled is not None, is_complete=None not in values)
         return {
             program_id: _decoded(program_id, value)
             for program_id, value in zip(program_ids, values, strict=True)
             if value is not None
         }
+
+    def _require_programs(self, *, is_filled: bool, is_complete: bool) -> None:
+        """A server that was flushed, or came back without its data, knows nothing about the absence of programs."""
+        if self._was_filled and not is_filled and not is_complete:
+            raise UnavailableError(
+                "the program store was emptied: restore it, or put the programs again",
+                retry_after=1.0,
+                reason="ERROR_REASON_DEPENDENCY_UNAVAILABLE",
+                metadata={"dependency": "redis"},
+            )
+        self._was_filled = self._was_filled or is_filled
 
     async def put(self, program: Program) -> Program:
         if self._legacy_channel and program.program_id.startswith(self._own_keys):
@@ -162,6 +178,7 @@ class RedisProgramStore:
         transaction.multi()  # type: ignore[no-untyped-call]
         transaction.set(self._program_key + program.program_id, program.to_proto().SerializeToString())
         transaction.zadd(self._index_key, {program.program_id: 0})
+        transaction.set(self._filled_key, 1)
         transaction.publish(self._channel, program.program_id)
         if self._legacy_channel:
             fields = legacy_fields(program)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from penstock.tracking.v1 import program_pb2
+from redis.asyncio import Redis
 
 from services.runtime.errors import InternalError, UnavailableError
 from services.tracking.program import Program
@@ -42,6 +43,31 @@ async def test_two_processes_share_programs_but_not_those_of_another_prefix(valk
         async with store_on(valkey) as other:
             assert await other.get_many(["p"]) == {}
             assert await other.list_after("", 10) == []
+
+
+async def test_an_emptied_server_is_away_and_its_programs_are_not_absent(valkey: RunningPart) -> None:
+    """FLUSHALL, or a server that came back without its data: events must not be refused for it."""
+    prefix = f"test-{uuid4().hex}"
+    async with store_on(valkey, prefix=prefix) as store, store_on(valkey, prefix=prefix) as other:
+        assert await store.get_many(["p"]) == {}  # before the first put nothing is missing
+        await other.put(Program(program_id="p"))
+        await other.put(Program(program_id="q"))
+        assert set(await store.get_many(["p", "nosuch"])) == {"p"}
+        async with Redis.from_url(f"redis://{valkey.addresses['redis']}/0") as redis:
+            await redis.delete(*[key async for key in redis.scan_iter(f"{prefix}:*")])
+        with pytest.raises(UnavailableError, match="was emptied"):
+            await store.get_many(["p"])
+        await other.put(Program(program_id="p"))
+        assert set(await store.get_many(["p", "q"])) == {"p"}
+
+
+async def test_the_last_program_may_be_deleted(valkey: RunningPart) -> None:
+    """Which empties nothing that was not meant."""
+    async with store_on(valkey) as store:
+        await store.put(Program(program_id="p"))
+        await store.get_many(["p"])
+        assert await store.delete("p")
+        assert await store.get_many(["p"]) == {}
 
 
 async def test_a_killed_server_is_told_and_followed_again(tmp_path: Path) -> None:
