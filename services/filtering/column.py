@@ -5,9 +5,10 @@ The rule of a branch under a key is a list of alternatives. Those that name what
 """
 
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from services.filtering.bitset import Bitset, Mask
@@ -19,6 +20,7 @@ from services.filtering.ranges import Ranges, Span, spans_of
 from services.filtering.slots import NONE, Slots, toggled
 from services.filtering.values import Constant, Value
 
+_LOT = 64  # masks that are combined at a time
 _ENTRY_BYTES = 160  # of the memo beside the mask
 _LONGEST_REMEMBERED = 512  # characters of the texts of a key, or eight for each of its values
 
@@ -97,7 +99,7 @@ class Column:
         if alone and isinstance(first, str) and self._is_passed_over(first):
             return self._unnamed
         if isinstance(first, tuple):
-            mask = self._bits.meet([self._failing(group) for group in values])
+            mask = self._by_lots(self._bits.meet, map(self._failing, values))
         else:
             mask = self._failing(values)
         if _length(values) <= _LONGEST_REMEMBERED:
@@ -159,8 +161,17 @@ class Column:
     def _failing(self, values: Sequence[Value]) -> Mask:
         if len(values) == 1:
             return self._failing_with(values[0])
-        apart = [self._failing_with(value) for value in values]
-        return self._bits.union([self._bits.meet(apart), self._failing_everywhere(values)])
+        values = tuple(dict.fromkeys(values))
+        apart = self._by_lots(self._bits.meet, map(self._failing_with, values))
+        return self._bits.union([apart, self._failing_everywhere(values)])
+
+    @staticmethod
+    def _by_lots(combine: Callable[[Sequence[Mask]], Mask], masks: Iterator[Mask]) -> Mask:
+        """The meeting or union of masks, of which an array of 100,000 elements must not hold as many at once."""
+        result = next(masks)
+        while lot := list(islice(masks, _LOT)):
+            result = combine([result, *lot])
+        return result
 
     def _failing_with(self, value: Value) -> Mask:
         forbidden = self._forbidden.hits(value) + self._forbidden_everywhere.hits(value)
@@ -182,7 +193,7 @@ class Column:
         if not forbidden:
             return self._bits.EMPTY
         accepted = [slots for value in values for slots in self._accepted.hits(value)]
-        accepting = self._bits.union([self._accepting(value) for value in values])
+        accepting = self._by_lots(self._bits.union, map(self._accepting, values))
         return self._bits.paint(self._bits.EMPTY, forbidden, accepted, accepting)
 
     def _flip(self, kinds: "_Kinds") -> None:
