@@ -20,6 +20,7 @@ from typing import Any
 from moto.sns.utils import FilterPolicyMatcher
 
 from bench.event_ruler import EventRuler
+from bench.filtering_push import put_to_replicas
 from bench.filtering_rpc import batch_rpc
 from bench.filtering_workload import exact_event, exact_policy, mixed_policy, order, sets_differ
 from bench.measure import ROUNDS, Comparison, Machine, Sample, Subject, compare, print_progress
@@ -72,7 +73,8 @@ async def main() -> int:
         comparisons += [await against_moto(size) for size in AGAINST_MOTO]
         comparisons += [await at_100000(), await batch_rpc()]
         notes = [*NOTES, *build_and_update(10_000), *build_and_update(100_000), memory()]
-    publish("filtering", comparisons, machine.figures(), notes)
+        pushed = await put_to_replicas()
+    publish("filtering", comparisons, machine.figures(), notes, pushed)
     return 0
 
 

@@ -5,15 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from services.filtering.bitset import Bitset
 from services.filtering.dialect import EVENTBRIDGE, SNS_ATTRIBUTES, SNS_BODY, Dialect
+from services.filtering.faults import PolicyError
 from services.filtering.index import Index
 from services.filtering.masks import BITSET, PORTABLE
 from services.filtering.message import AttributeType, attribute_facets, body_facets
-from services.filtering.policy import parse_policy
+from services.filtering.policy import Policy, parse_policy
 from tests.unit.filtering import reference
 from tests.unit.filtering.generated import BODIES, policies
 
@@ -38,6 +39,15 @@ _WRITTEN = st.lists(
 )
 
 
+def read(text: str, dialect: Dialect) -> Policy:
+    """The policy; one with more alternatives than are taken is no example."""
+    try:
+        return parse_policy(text, dialect)
+    except PolicyError as error:
+        assume([fault.message for fault in error.faults] != ["Filter policy is too complex"])
+        raise
+
+
 @pytest.mark.parametrize(
     "bits", list(dict.fromkeys((PORTABLE, BITSET))), ids=["portable", "compiled"][: 1 + (BITSET is not PORTABLE)]
 )
@@ -48,7 +58,7 @@ def test_one_index_answers_both_modes_of_both_body_dialects_as_the_second_readin
 ) -> None:
     """The index of a topic mixes what its subscriptions are written in."""
     parsed = [
-        parse_policy(json.dumps(policy), replace(dialect.unlimited, every_element=MODES[mode]))
+        read(json.dumps(policy), replace(dialect.unlimited, every_element=MODES[mode]))
         for policy, dialect, mode in written
     ]
     index = Index(enumerate(parsed), bits=bits)
