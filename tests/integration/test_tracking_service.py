@@ -25,6 +25,7 @@ from deploy.local.ports import free_port_numbers
 from services.runtime.channel import open_channel
 from services.runtime.errors import PenstockError, ResourceExhaustedError
 from services.runtime.status import from_rpc_error
+from services.tracking.repair import repair
 from tests.integration.conftest import describe_valkey, running
 from tests.integration.intake_kills import event, events, killed_in_a_storm
 from tests.integration.parts import RunningPart
@@ -358,6 +359,30 @@ def test_a_damaged_log_stops_the_start_and_says_where(tmp_path: Path) -> None:
         (directory / f"{number:020d}.log").write_bytes(b"garbage")
     said = start_and_fail(DATA_DIRECTORY=str(tmp_path))
     assert "00000000000000000001.log is damaged at byte 0" in said
+
+
+async def test_a_repaired_log_is_shipped_without_what_was_damaged(redis: str, tmp_path: Path) -> None:
+    """The intake starts again, and every event in an intact frame becomes a row, those behind the damage too."""
+    (port,) = free_port_numbers(1)
+    async with intake(
+        tmp_path / "intake", redis=redis, persistence=f"127.0.0.1:{port}", redis_prefix="repair"
+    ) as where:
+        await where.put_program("p")
+        for number in range(20):  # one after the other: a frame each
+            assert await where.track(*events(f"batch-{number}", 50)) == ["ACCEPTED"] * 50
+        await where.part.stop()
+        path = where.part.spec.data_directory / "log" / f"{1:020d}.log"
+        content = bytearray(path.read_bytes())
+        content[content.index(b"batch-7-25")] ^= 1
+        path.write_bytes(content)
+        [repaired] = await asyncio.to_thread(repair, where.part.spec.data_directory)
+        assert repaired.events == 950
+        await where.start()
+        assert await where.track(event("after")) == ["ACCEPTED"]
+        async with persistence(tmp_path / "store", port) as store:
+            wanted = [one.message_id for number in range(20) if number != 7 for one in events(f"batch-{number}", 50)]
+            rows = await all_stored(store, [*wanted, "after"])
+            assert sorted(row.message_id for row in rows) == sorted([*wanted, "after"])
 
 
 async def test_two_intakes_do_not_share_a_log(redis: str, tmp_path: Path) -> None:
