@@ -113,7 +113,9 @@ def _access(settings: ConfigSettings, health: HealthBoard) -> AccessControl | No
 async def _audit(settings: ConfigSettings, store: ParameterStore, stack: AsyncExitStack) -> AuditLog | None:
     if settings.audit_file is None:
         return None
-    audit = await stack.enter_async_context(AuditLog(settings.audit_file))
+    audit = await stack.enter_async_context(
+        AuditLog(settings.audit_file, max_bytes=settings.audit_megabytes * 1024 * 1024)
+    )
     await note_unaudited(store, audit)
     return audit
 

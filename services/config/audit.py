@@ -2,6 +2,8 @@
 
 A line that was changed, removed, inserted or moved breaks the chain: `penstock params audit verify` shows where. What
 was cut off at the end is found by comparing with a hash noted elsewhere (`--head`). Values are never in it.
+
+A full file is renamed to `audit.log.<number of its last record>` and the chain goes on in a new one.
 """
 
 import asyncio
@@ -21,6 +23,8 @@ from services.runtime.errors import PenstockError, ResourceExhaustedError
 
 GENESIS = "0" * 64
 """What the first line carries as the hash of the line before."""
+
+MAX_BYTES = 100 * 1024 * 1024
 
 _RETRY_SECONDS = 5.0
 
@@ -54,10 +58,14 @@ class Verdict:
 
 
 class AuditLog:
-    """Appends records to a file; an async context manager. A record is durable when `add` has returned."""
+    """Appends records to a file; an async context manager. A record is durable when `add` has returned.
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    A file of `max_bytes` is put aside, see `files_of`.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.time) -> None:
         self.path = path
+        self._max_bytes = max_bytes
         self.last_revision = 0
         self._now = now
         self._sequence, self._head = 0, GENESIS
@@ -113,7 +121,7 @@ class AuditLog:
     async def _write_waiting(self) -> None:
         count, data = len(self._lines), b"".join(self._lines)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, data)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, data, self._sequence)
         except OSError as error:
             structlog.get_logger(component="audit").error("the audit log cannot be written", error=str(error))
             raise ResourceExhaustedError(
@@ -124,7 +132,7 @@ class AuditLog:
             ) from None
         del self._lines[:count]
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, sequence: int) -> None:
         end = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
             written = 0
@@ -134,24 +142,57 @@ class AuditLog:
         except OSError:
             os.ftruncate(self._descriptor, end)
             raise
+        if end + len(data) >= self._max_bytes:
+            self._put_aside(sequence)
+
+    def _put_aside(self, sequence: int) -> None:
+        """Begins a new file; where that is not possible the full one grows on. What was written stays confirmed."""
+        following = self.path.with_name(f"{self.path.name}.next")
+        try:
+            descriptor = os.open(following, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+            self.path.rename(self.path.with_name(f"{self.path.name}.{sequence:012}"))
+            following.rename(self.path)
+            _sync_directory(self.path.parent)
+        except OSError as error:
+            structlog.get_logger(component="audit").error("the audit log cannot be put aside", error=str(error))
+            return
+        os.close(self._descriptor)
+        self._descriptor = descriptor
 
     def _open(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):  # written when the process was killed, and confirmed to nobody
-            os.ftruncate(descriptor, whole)
-        for number, line in enumerate(data[:whole].splitlines(), 1):
+        try:
+            data = self.path.read_bytes()
+            whole = data.rfind(b"\n") + 1
+            if whole < len(data):  # written when the process was killed, and confirmed to nobody
+                os.ftruncate(descriptor, whole)
+            for file in reversed(files_of(self.path)):
+                self._go_on_after(file)
+                if self._sequence and self.last_revision:
+                    break
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _go_on_after(self, file: Path) -> None:
+        """Takes in the newest record, and the newest revision that has one, from a file older than those before."""
+        sequence, head = 0, GENESIS
+        for number, line in enumerate(file.read_bytes().splitlines(), 1):
             body = _body(line)
             if body is None:
-                os.close(descriptor)
-                raise AuditLogError(
-                    f"{self.path} line {number} is no audit record: move the file away to begin a new one"
-                )
-            self._sequence, self._head = body["seq"], body["hash"]
+                raise AuditLogError(f"{file} line {number} is no audit record: move the file away to begin a new one")
+            sequence, head = body["seq"], body["hash"]
             self.last_revision = max(self.last_revision, body["revision"])
-        return descriptor
+        if not self._sequence:
+            self._sequence, self._head = sequence, head
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a log, oldest first: those put aside, still beside it, and `path` itself."""
+    aside = path.parent.glob(f"{path.name}.[0-9]*")
+    return [*sorted(file for file in aside if file.suffix[1:].isdigit()), path]
 
 
 def records_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -160,34 +201,47 @@ def records_of(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        for line in file:
-            if (body := _body(line)) is not None:
-                yield body
+    for _, line in _lines(path):
+        if (body := _body(line)) is not None:
+            yield body
 
 
 def verify(path: Path) -> Verdict:
-    """Follows the chain from the first line to the first fault or the end.
+    """Follows the chain from the first line of the oldest file to the first fault or the end.
 
     Raises:
         OSError: it cannot be read.
     """
     head, count = GENESIS, 0
-    with path.open("rb") as file:
-        for line in file:
-            body = _body(line)
-            if body is None:
-                return Verdict(records=count, head=head, fault=f"line {count + 1} is no audit record")
-            if body["seq"] != count + 1:
-                fault = f"line {count + 1} has number {body['seq']}: lines were removed, inserted or moved"
-                return Verdict(records=count, head=head, fault=fault)
-            claimed = body.pop("hash")
-            if claimed != _hash(head, body):
-                return Verdict(
-                    records=count, head=head, fault=f"line {count + 1} was changed, or one before it removed"
-                )
-            head, count = claimed, count + 1
+    for place, line in _lines(path):
+        body = _body(line)
+        if body is None:
+            return Verdict(records=count, head=head, fault=f"{place} is no audit record")
+        if body["seq"] != count + 1:
+            missing = "" if count else "; were older files moved away? Lay them beside it"
+            fault = f"{place} has number {body['seq']}: lines were removed, inserted or moved{missing}"
+            return Verdict(records=count, head=head, fault=fault)
+        claimed = body.pop("hash")
+        if claimed != _hash(head, body):
+            return Verdict(records=count, head=head, fault=f"{place} was changed, or one before it removed")
+        head, count = claimed, count + 1
     return Verdict(records=count, head=head)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Every line of a log, and where it is."""
+    for name in files_of(path):
+        with name.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield (f"line {number}" if name == path else f"line {number} of {name.name}"), line
+
+
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _body(line: bytes) -> dict[str, Any] | None:

@@ -43,6 +43,9 @@ class ConfigSettings(ServiceSettings):
         default=None,
         description="File of the audit log; by default audit.log beside the database where there is an access file.",
     )
+    audit_megabytes: int = Field(
+        default=100, ge=1, description="MiB at which a file of the audit log is put aside and the next one begun."
+    )
     ssm_port: Port = Field(
         default=0, description="Port of the HTTP endpoint that speaks AWS's SSM protocol, by custom 8081; 0 is none."
     )

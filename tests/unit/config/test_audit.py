@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.config.assembly import note_unaudited
-from services.config.audit import GENESIS, AuditLog, AuditLogError, AuditRecord, records_of, verify
+from services.config.audit import GENESIS, AuditLog, AuditLogError, AuditRecord, files_of, records_of, verify
 from services.config.store import MemoryStore
 from services.runtime.errors import ResourceExhaustedError
 from tests.contracts.parameter_store import put
@@ -135,3 +135,51 @@ async def test_changes_of_a_killed_process_are_audited_at_the_start(tmp_path: Pa
         await note_unaudited(store, log)
     shown = [(one["action"], one["name"], one["principal"], one["revision"]) for one in records_of(log.path)]
     assert shown == [("begin", "/", "", 1), ("write", "/a", "alice", 2), ("delete", "/a", "", 3)]
+
+
+async def test_a_full_file_is_put_aside_and_the_chain_goes_on(tmp_path: Path) -> None:
+    """Over restarts, also where the new file is empty; a file that is changed or gone shows."""
+    path = tmp_path / "audit.log"
+    for numbers in (range(1, 6), range(6, 11), range(11, 13)):
+        async with AuditLog(path, max_bytes=500) as log:
+            assert log.last_revision == numbers[0] - 1
+            for number in numbers:
+                await log.add(record(number), AuditRecord(principal="bob", action="decrypt", name="/s"))
+    files = files_of(path)
+    assert len(files) > 3
+    assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+    assert (verify(path).records, verify(path).fault) == (24, "")
+    assert [one["seq"] for one in records_of(path)] == list(range(1, 25))
+    kept = files[1].read_bytes()
+    files[1].write_bytes(kept.replace(b"alice", b"mallo", 1))
+    assert verify(path).fault == f"line 1 of {files[1].name} was changed, or one before it removed"
+    files[1].unlink()
+    assert "lines were removed" in verify(path).fault
+    files[1].write_bytes(kept)
+    files[0].unlink()
+    assert "older files moved away" in verify(path).fault
+
+
+async def test_a_process_killed_between_two_files_goes_on(tmp_path: Path) -> None:
+    """The full file is put aside, the next one is not there yet."""
+    path = tmp_path / "audit.log"
+    async with AuditLog(path, max_bytes=1) as log:
+        await log.add(record(7))
+    path.rename(path.with_name("audit.log.next"))
+    async with AuditLog(path) as log:
+        assert log.last_revision == 7
+        await log.add(record(8))
+    assert (verify(path).records, verify(path).fault) == (2, "")
+
+
+async def test_a_file_that_cannot_be_put_aside_grows_on(tmp_path: Path) -> None:
+    """What was written is confirmed, nothing is lost."""
+    path = tmp_path / "audit.log"
+    (tmp_path / "audit.log.next").mkdir()
+    async with AuditLog(path, max_bytes=1) as log:
+        for number in (1, 2):
+            await log.add(record(number))
+        (tmp_path / "audit.log.next").rmdir()
+        await log.add(record(3))
+    assert len(files_of(path)) == 2
+    assert (verify(path).records, verify(path).fault) == (3, "")
