@@ -1,17 +1,17 @@
 """`penstock params`: parameters of the config service, subscriptions and routes among them."""
 
-import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import rollout, transfer, versions
+from cli import rollout, transfer, versions, watching
 from cli.connection import EXIT_REFUSED, target_option, tls_ca_option, token_file_option, usage_error, with_channel
 from cli.documents import Kind
-from cli.output import print_json, print_line, print_rows
+from cli.output import print_json, print_rows
+from cli.parameter_rows import parameter_row
 
 if TYPE_CHECKING:
     import grpc
@@ -40,7 +40,7 @@ DECRYPT = typer.Option(False, "--decrypt", help="Show the values of secrets.")
 
 def register(parent: typer.Typer) -> None:
     """Add the commands."""
-    for group in (versions, rollout, transfer):
+    for group in (versions, rollout, transfer, watching):
         group.register(app)
     parent.add_typer(app, name="params")
 
@@ -114,7 +114,7 @@ def get(
         return (await _stub(channel).GetParameter(request)).parameter
 
     found = with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
-    row = _row(found)
+    row = parameter_row(found)
     if as_json:
         print_json(row)
     elif row["type"] == Kind.SECURE_STRING and not decrypt:
@@ -151,7 +151,7 @@ def list_parameters(
                 return found
 
     found = with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
-    rows = [_row(parameter) for parameter in found]
+    rows = [parameter_row(parameter) for parameter in found]
     print_rows(rows, ("name", "type", "version", "value"), as_json=as_json, empty=f"no parameters below {path}")
 
 
@@ -172,7 +172,9 @@ def history(
         request = config_service_pb2.ListParameterVersionsRequest(name=name, page_size=100, with_decryption=decrypt)
         return list((await _stub(channel).ListParameterVersions(request)).parameters)
 
-    rows = [_row(parameter) for parameter in with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)]
+    rows = [
+        parameter_row(parameter) for parameter in with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
+    ]
     print_rows(
         rows, ("version", "revision", "modified_at", "labels", "value"), as_json=as_json, empty=f"no versions of {name}"
     )
@@ -200,93 +202,6 @@ def delete(
         print_json({"name": name, "revision": revision})
     else:
         print(f"deleted revision {revision}")
-
-
-@app.command()
-def watch(
-    path: Annotated[str, typer.Argument(help="Path below which changes are shown.")] = "/",
-    since: Annotated[int, typer.Option(min=0, help="Revision after which to begin; 0 shows what exists first.")] = 0,
-    decrypt: bool = DECRYPT,
-    target: str = TARGET,
-    tls_ca: Path | None = TLS_CA,
-    token_file: Path | None = TOKEN_FILE,
-    as_json: bool = AS_JSON,
-) -> None:
-    """Show every change below a path as it happens, until Ctrl-C."""
-    from penstock.config.v1 import config_service_pb2  # noqa: PLC0415
-
-    request = config_service_pb2.WatchParametersRequest(path=path, from_revision=since, with_decryption=decrypt)
-
-    async def operation(channel: "grpc.aio.Channel") -> None:
-        async for response in _stub(channel).WatchParameters(request):
-            _print_change(response, as_json=as_json)
-
-    with_channel(target, operation, tls_ca=tls_ca, token_file=token_file)
-
-
-def _print_change(response: "config_service_pb2.WatchParametersResponse", *, as_json: bool) -> None:
-    """One line per change, at once; bookmarks only as JSON, where a program may want to resume from them."""
-    kind = response.WhichOneof("event") or ""
-    row: dict[str, Any] = {"event": kind}
-    if kind == "put":
-        row |= _row(response.put.parameter)
-    elif kind == "delete":
-        row |= {"name": response.delete.name, "revision": response.delete.revision}
-    elif kind == "notice":
-        notice = response.notice
-        row |= {"name": notice.name, "revision": notice.revision, "value": notice.policy_type}
-    elif kind == "metadata":
-        row |= _metadata_row(response.metadata)
-    else:
-        row |= {"revision": response.bookmark.revision}
-    if as_json:
-        print(json.dumps(row, ensure_ascii=False), flush=True)
-    elif kind != "bookmark":
-        print_line(row, ("revision", "event", "name", "version", "value"))
-
-
-def _metadata_row(change: "config_service_pb2.ParameterMetadata") -> dict[str, Any]:
-    labels, tags = dict(sorted(change.labels.items())), dict(sorted(change.tags.items()))
-    texts = (
-        f"{kind}=({', '.join(f'{k}: {v}' for k, v in pairs)})"
-        for kind, pairs in (("labels", labels.items()), ("tags", tags.items()))
-        if pairs
-    )
-    return {
-        "name": change.name,
-        "revision": change.revision,
-        "labels": labels,
-        "tags": tags,
-        "value": " ".join(texts),
-    }
-
-
-def _row(parameter: "parameter_pb2.Parameter") -> dict[str, Any]:
-    """A parameter as the command shows it; secrets that were not decrypted have the value None."""
-    from penstock.config.v1 import parameter_pb2  # noqa: PLC0415
-
-    kind = Kind[parameter_pb2.ParameterType.Name(parameter.type).removeprefix("PARAMETER_TYPE_")]
-    hidden = kind is Kind.SECURE_STRING and not parameter.value
-    row: dict[str, Any] = {
-        "name": parameter.name,
-        "type": kind.value,
-        "version": parameter.version,
-        "revision": parameter.revision,
-        "modified_at": _time(parameter.modified_at.ToDatetime(UTC)),
-        "value": None if hidden else parameter.value,
-        "labels": list(parameter.labels),
-        "description": parameter.description,
-        "allowed_pattern": parameter.allowed_pattern,
-        "data_type": parameter.data_type,
-        "tags": dict(parameter.tags),
-    }
-    if parameter.HasField("expires_at"):
-        row["expires_at"] = _time(parameter.expires_at.ToDatetime(UTC))
-    return row
-
-
-def _time(when: datetime) -> str:
-    return when.isoformat(timespec="seconds")
 
 
 def _value(value: str | None, file: Path | None) -> str:
