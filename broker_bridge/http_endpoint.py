@@ -26,11 +26,18 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an endpoint said; `text` is the beginning of the body, `retry_after` the header of that name."""
+    """What an endpoint said: the headers of these names, and of the body at most 64 KiB; `is_whole` if that is all."""
 
     status: int
-    text: str = ""
     retry_after: str = ""
+    content_type: str = ""
+    body: bytes = b""
+    is_whole: bool = True
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body, for people."""
+        return self.body[:_SHOWN_BYTES].decode(errors="replace").strip()
 
 
 class HttpEndpoint:
@@ -113,7 +120,7 @@ class _Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._body = b""
-        self._retry_after = ""
+        self._retry_after = self._content_type = ""
         self._has_head = self._has_length = False
 
     def exchange(self, request: bytes) -> "asyncio.Future[Answer]":
@@ -125,12 +132,17 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
         return self._waiting
 
-    def answer_so_far(self) -> Answer | None:
+    def answer_so_far(self, *, is_whole: bool = False) -> Answer | None:
         """What is known while the body is still coming; None before the end of the headers."""
         if not self._has_head:
             return None
-        text = self._body[:_SHOWN_BYTES].decode(errors="replace").strip()
-        return Answer(status=self._parser.get_status_code(), text=text, retry_after=self._retry_after)
+        return Answer(
+            status=self._parser.get_status_code(),
+            retry_after=self._retry_after,
+            content_type=self._content_type,
+            body=self._body,
+            is_whole=is_whole,
+        )
 
     def abort(self) -> None:
         self.is_free = False
@@ -156,7 +168,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.is_free = False
         if self._has_head and not self._has_length:  # RFC 9112 section 6.3: such a body ends with the connection
-            self._tell(self.answer_so_far())
+            self._tell(self.answer_so_far(is_whole=error is None))
         self._fail(f"the connection was lost: {error}" if error else "the connection was closed before the answer")
 
     # What httptools tells.
@@ -165,6 +177,8 @@ class _Connection(asyncio.Protocol):
         match name.lower():
             case b"retry-after":
                 self._retry_after = value.decode("latin-1")
+            case b"content-type":
+                self._content_type = value.decode("latin-1")
             case b"content-length" | b"transfer-encoding":
                 self._has_length = True
 
@@ -182,7 +196,7 @@ class _Connection(asyncio.Protocol):
             self._begin()
             return
         self.is_free = self._waiting is not None and self._parser.should_keep_alive()
-        self._tell(self.answer_so_far())
+        self._tell(self.answer_so_far(is_whole=True))
 
     def _tell(self, answer: Answer | None) -> None:
         waiting, self._waiting = self._waiting, None

@@ -16,10 +16,12 @@ from broker_bridge.amazon_mq_event import body_bytes
 from broker_bridge.http_endpoint import Answer, HttpEndpoint, NoAnswerError
 from broker_bridge.parcel import Parcel
 from broker_bridge.target_specs import HttpTarget
-from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Outcome, Rejected, Retry
+from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Origin, Outcome, Rejected, Reply, Retry
 from services.runtime.telemetry import inject_trace
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
+_TEXT = re.compile(r"text/|application/([^;]*\+)?json\b", re.IGNORECASE)
+_SHOWN_CHARACTERS = 500
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _OK = range(200, 300)
 _THROTTLED = frozenset({429})
@@ -46,7 +48,10 @@ class HttpDelivery:
             answer = await self._endpoint.post(headers, body_bytes(parcel))
         except NoAnswerError as error:
             return Retry(reason=f"{self._spec.url} does not answer: {error}", error_class=ErrorClass.UNAVAILABLE)
-        return judge(answer, now=self._now())
+        outcome = judge(answer, now=self._now())
+        if outcome is ACCEPTED and self._spec.replies and parcel.message.reply_to:
+            return replied(answer)
+        return outcome
 
     async def close(self) -> None:
         self._endpoint.close()
@@ -66,6 +71,20 @@ def judge(answer: Answer, *, now: float) -> Outcome:
     if status in _CLIENT_ERROR and status not in _MAY_PASS:
         return Rejected(reason=reason)
     return Retry(reason=reason, error_class=ErrorClass.REFUSED, after=after)
+
+
+def replied(answer: Answer) -> Accepted:
+    """A success whose body is the reply to the sender; without a body there is none."""
+    if not answer.is_whole:
+        return Accepted(unread=(f"the answer is longer than the {len(answer.body)} bytes that were read of it",))
+    if not answer.body:
+        return ACCEPTED
+    if not _TEXT.match(answer.content_type):
+        return Accepted(reply=Reply(body=answer.body))
+    try:
+        return Accepted(reply=Reply(body=answer.body.decode()))
+    except UnicodeDecodeError as error:
+        return Accepted(unread=(f"the answer is {answer.content_type!r} and no UTF-8: {error}"[:_SHOWN_CHARACTERS],))
 
 
 def retry_after_seconds(value: str, *, now: float) -> float | None:

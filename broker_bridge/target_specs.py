@@ -85,10 +85,11 @@ class QueueTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpTarget:
-    """An HTTP endpoint; an empty `content_type` follows from the body."""
+    """An HTTP endpoint; an empty `content_type` follows from the body. With `replies` its answers are replies."""
 
     url: str
     content_type: str = ""
+    replies: bool = False
 
     def __str__(self) -> str:
         return f"HTTP {self.url}"
@@ -184,7 +185,8 @@ def _parse_http(target: target_pb2.Target) -> HttpTarget:
         raise TargetError(f"{url!r} is not http://host/path or https://host/path", field="http.url")
     if not _CONTENT_TYPE.fullmatch(target.http.content_type):
         raise TargetError("may hold printable ASCII characters only", field="http.content_type")
-    return HttpTarget(url=url, content_type=target.http.content_type)
+    replies = target.http.replies == target_pb2.HTTP_REPLIES_ANSWER
+    return HttpTarget(url=url, content_type=target.http.content_type, replies=replies)
 
 
 _PARSERS: Mapping[str, Callable[[target_pb2.Target], TargetSpec]] = {

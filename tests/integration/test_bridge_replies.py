@@ -23,6 +23,7 @@ from tests.integration.bridge_harness import (
     eventually,
     running_bridge,
 )
+from tests.integration.http_place import OtherPlace, Response
 from tests.integration.parts import RunningPart
 from tests.integration.target_places import invocations
 
@@ -230,3 +231,26 @@ async def test_a_function_whose_answers_are_no_replies_sends_none(
     assert (await asyncio.to_thread(jms.drain, f"{queue}-answers")).count == 0
     stats = await lambda_bridge.stats("silent")
     assert (stats.delivered, stats.replies, stats.late_replies, stats.unsent_replies) == (2, 0, 0, 0)
+
+
+async def test_an_http_endpoint_answers_the_sender_where_the_route_says_so(
+    bridge: RunningBridge, queue: str, jms: JmsClient
+) -> None:
+    """What it answers without, and what is too long, is no reply."""
+    plain = ("Content-Type", "text/plain; charset=utf-8")
+    with (
+        OtherPlace(Response(headers=(plain,), body="zażółć".encode())) as place,
+        OtherPlace(Response(headers=(plain,), body=b"x" * 100_000)) as verbose,
+    ):
+        targets = [
+            {"http": {"url": f"http://{place.address}/", "replies": "HTTP_REPLIES_ANSWER"}},
+            {"http": {"url": f"http://{verbose.address}/", "replies": "HTTP_REPLIES_ANSWER"}},
+            {"http": {"url": f"http://{place.address}/silent"}},
+        ]
+        await bridge.put("http", {"source": f"queue://{queue}", "targets": targets})
+        await asyncio.to_thread(jms.send, queue, [asking("hello", f"{queue}-answers")])
+        await eventually_settled(bridge, "http", 1)
+    (answer,) = (await asyncio.to_thread(jms.drain, f"{queue}-answers")).messages
+    assert answer.body == "zażółć"
+    stats = await bridge.stats("http")
+    assert (stats.replies, stats.unsent_replies, stats.dead_lettered) == (1, 1, 0)

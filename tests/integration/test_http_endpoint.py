@@ -96,10 +96,12 @@ async def test_a_request_is_a_post_with_its_headers_and_body() -> None:
     ("answer", "told"),
     [
         pytest.param(NO_CONTENT, Answer(status=204), id="no content"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone", Answer(status=200, text="done"), id="length"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone", Answer(status=200, body=b"done"), id="length"
+        ),
         pytest.param(
             b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbro\r\n3;x=y\r\nken\r\n0\r\nX-Sum: 1\r\n\r\n",
-            Answer(status=500, text="broken"),
+            Answer(status=500, body=b"broken"),
             id="chunks with a trailer",
         ),
         pytest.param(
@@ -126,11 +128,13 @@ async def test_answers_are_read_and_the_connection_stays_open(answer: bytes, tol
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        pytest.param(b"HTTP/1.1 200 OK\r\n\r\nuntil the end", Answer(status=200, text="until the end"), id="no length"),
-        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", Answer(status=200, text="ok"), id="HTTP/1.0"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\n\r\nuntil the end", Answer(status=200, body=b"until the end"), id="no length"
+        ),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", Answer(status=200, body=b"ok"), id="HTTP/1.0"),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
-            Answer(status=200, text="ok"),
+            Answer(status=200, body=b"ok"),
             id="Connection: close",
         ),
     ],
@@ -186,7 +190,7 @@ async def test_a_body_without_end_costs_the_connection_only() -> None:
     server = Server(endless + b"x" * 100_000, endless + b"y", NO_CONTENT)
     async with endpoint(server, limit=SHORT) as made:
         assert (await made.post({}, b"1")).status == 200
-        assert await made.post({}, b"2") == Answer(status=200, text="y")
+        assert await made.post({}, b"2") == Answer(status=200, body=b"y", is_whole=False)
         assert await made.post({}, b"3") == Answer(status=204)
     assert server.connections == 3
 

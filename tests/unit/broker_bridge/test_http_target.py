@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from broker_bridge.http_endpoint import Answer
-from broker_bridge.http_target import judge, request_headers, retry_after_seconds
-from broker_bridge.targets import ACCEPTED, ErrorClass, Origin, Rejected, Retry
+from broker_bridge.http_target import judge, replied, request_headers, retry_after_seconds
+from broker_bridge.targets import ACCEPTED, Accepted, ErrorClass, Origin, Rejected, Reply, Retry
 from tests.unit.broker_bridge.builders import parcel, string
 
 NOW = 1_700_000_000.0
@@ -17,13 +17,13 @@ THROTTLED, UNAVAILABLE, REFUSED = ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_success_settles_the_message(status: int) -> None:
     """Whatever the body says."""
-    assert judge(Answer(status=status, text="no"), now=NOW) == ACCEPTED
+    assert judge(Answer(status=status, body=b"no"), now=NOW) == ACCEPTED
 
 
 @pytest.mark.parametrize("status", [400, 402, 405, 410, 413, 415, 422, 431])
 def test_a_request_that_is_wrong_is_refused_for_good(status: int) -> None:
     """Repeating it would not help."""
-    assert judge(Answer(status=status, text="bad"), now=NOW) == Rejected(reason=f"HTTP {status}: bad")
+    assert judge(Answer(status=status, body=b"bad"), now=NOW) == Rejected(reason=f"HTTP {status}: bad")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,41 @@ def test_retry_after_is_a_number_of_seconds_or_a_date(value: str, seconds: float
     assert judge(Answer(status=503, retry_after=value), now=NOW) == Retry(
         reason="HTTP 503", error_class=UNAVAILABLE, after=seconds
     )
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "reply"),
+    [
+        ("text/plain; charset=utf-8", "zażółć".encode(), "zażółć"),
+        ("application/json", b'{"a": 1}', '{"a": 1}'),
+        ("application/problem+json", b"{}", "{}"),
+        ("application/octet-stream", b"\x00\xff", b"\x00\xff"),
+        ("", b"a", b"a"),
+        ("application/jsonlines", b"a", b"a"),
+    ],
+)
+def test_the_body_of_an_answer_is_the_reply(content_type: str, body: bytes, reply: str | bytes) -> None:
+    """Text where it says so, else bytes."""
+    assert replied(Answer(status=200, content_type=content_type, body=body)) == Accepted(reply=Reply(body=reply))
+
+
+def test_an_answer_without_a_body_is_no_reply() -> None:
+    """There is nothing to send."""
+    assert replied(Answer(status=204, content_type="text/plain")) == ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (Answer(status=200, content_type="text/plain", body=b"\xff"), "no UTF-8"),
+        (Answer(status=200, body=b"a", is_whole=False), "longer than the 1 bytes"),
+    ],
+)
+def test_an_answer_that_cannot_be_sent_is_told_and_its_message_accepted(answer: Answer, complaint: str) -> None:
+    """The endpoint has done its work."""
+    outcome = replied(answer)
+    assert outcome.reply is None
+    assert complaint in outcome.unread[0]
 
 
 def test_the_idempotency_key_is_the_message_id_at_every_attempt() -> None:

@@ -24,21 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!penstock/delivery/v1/target.proto\x12\x14penstock.delivery.v1\"\xff\x02\n\x06Target\x12\x30\n\x04grpc\x18\x01 \x01(\x0b\x32 .penstock.delivery.v1.GrpcTargetH\x00\x12=\n\x0flambda_function\x18\x02 \x01(\x0b\x32\".penstock.delivery.v1.LambdaTargetH\x00\x12.\n\x03sqs\x18\x03 \x01(\x0b\x32\x1f.penstock.delivery.v1.SqsTargetH\x00\x12.\n\x03sns\x18\x04 \x01(\x0b\x32\x1f.penstock.delivery.v1.SnsTargetH\x00\x12\x36\n\x07kinesis\x18\x05 \x01(\x0b\x32#.penstock.delivery.v1.KinesisTargetH\x00\x12\x32\n\x05queue\x18\x06 \x01(\x0b\x32!.penstock.delivery.v1.QueueTargetH\x00\x12\x30\n\x04http\x18\x07 \x01(\x0b\x32 .penstock.delivery.v1.HttpTargetH\x00\x42\x06\n\x04kind\"\x1d\n\nGrpcTarget\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\xdf\x01\n\x0cLambdaTarget\x12\x15\n\rfunction_name\x18\x01 \x01(\t\x12\x43\n\x0finvocation_type\x18\x02 \x01(\x0e\x32*.penstock.delivery.v1.LambdaInvocationType\x12=\n\x0c\x65vent_format\x18\x03 \x01(\x0e\x32\'.penstock.delivery.v1.LambdaEventFormat\x12\x34\n\x07replies\x18\x04 \x01(\x0e\x32#.penstock.delivery.v1.LambdaReplies\"6\n\tSqsTarget\x12\x11\n\tqueue_url\x18\x01 \x01(\t\x12\x16\n\x0egroup_property\x18\x02 \x01(\t\"6\n\tSnsTarget\x12\x11\n\ttopic_arn\x18\x01 \x01(\t\x12\x16\n\x0egroup_property\x18\x02 \x01(\t\"\x81\x01\n\rKinesisTarget\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x1e\n\x16partition_key_property\x18\x02 \x01(\t\x12@\n\rrecord_format\x18\x03 \x01(\x0e\x32).penstock.delivery.v1.KinesisRecordFormat\"\"\n\x0bQueueTarget\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\"/\n\nHttpTarget\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t*\x8d\x01\n\x14LambdaInvocationType\x12&\n\"LAMBDA_INVOCATION_TYPE_UNSPECIFIED\x10\x00\x12+\n\'LAMBDA_INVOCATION_TYPE_REQUEST_RESPONSE\x10\x01\x12 \n\x1cLAMBDA_INVOCATION_TYPE_EVENT\x10\x02*{\n\x11LambdaEventFormat\x12#\n\x1fLAMBDA_EVENT_FORMAT_UNSPECIFIED\x10\x00\x12!\n\x1dLAMBDA_EVENT_FORMAT_AMAZON_MQ\x10\x01\x12\x1e\n\x1aLAMBDA_EVENT_FORMAT_SIMPLE\x10\x02*c\n\rLambdaReplies\x12\x1e\n\x1aLAMBDA_REPLIES_UNSPECIFIED\x10\x00\x12\x17\n\x13LAMBDA_REPLIES_NONE\x10\x01\x12\x19\n\x15LAMBDA_REPLIES_ANSWER\x10\x02*\x86\x01\n\x13KinesisRecordFormat\x12%\n!KINESIS_RECORD_FORMAT_UNSPECIFIED\x10\x00\x12\x1e\n\x1aKINESIS_RECORD_FORMAT_BODY\x10\x01\x12(\n$KINESIS_RECORD_FORMAT_BROKER_MESSAGE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!penstock/delivery/v1/target.proto\x12\x14penstock.delivery.v1\"\xff\x02\n\x06Target\x12\x30\n\x04grpc\x18\x01 \x01(\x0b\x32 .penstock.delivery.v1.GrpcTargetH\x00\x12=\n\x0flambda_function\x18\x02 \x01(\x0b\x32\".penstock.delivery.v1.LambdaTargetH\x00\x12.\n\x03sqs\x18\x03 \x01(\x0b\x32\x1f.penstock.delivery.v1.SqsTargetH\x00\x12.\n\x03sns\x18\x04 \x01(\x0b\x32\x1f.penstock.delivery.v1.SnsTargetH\x00\x12\x36\n\x07kinesis\x18\x05 \x01(\x0b\x32#.penstock.delivery.v1.KinesisTargetH\x00\x12\x32\n\x05queue\x18\x06 \x01(\x0b\x32!.penstock.delivery.v1.QueueTargetH\x00\x12\x30\n\x04http\x18\x07 \x01(\x0b\x32 .penstock.delivery.v1.HttpTargetH\x00\x42\x06\n\x04kind\"\x1d\n\nGrpcTarget\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\xdf\x01\n\x0cLambdaTarget\x12\x15\n\rfunction_name\x18\x01 \x01(\t\x12\x43\n\x0finvocation_type\x18\x02 \x01(\x0e\x32*.penstock.delivery.v1.LambdaInvocationType\x12=\n\x0c\x65vent_format\x18\x03 \x01(\x0e\x32\'.penstock.delivery.v1.LambdaEventFormat\x12\x34\n\x07replies\x18\x04 \x01(\x0e\x32#.penstock.delivery.v1.LambdaReplies\"6\n\tSqsTarget\x12\x11\n\tqueue_url\x18\x01 \x01(\t\x12\x16\n\x0egroup_property\x18\x02 \x01(\t\"6\n\tSnsTarget\x12\x11\n\ttopic_arn\x18\x01 \x01(\t\x12\x16\n\x0egroup_property\x18\x02 \x01(\t\"\x81\x01\n\rKinesisTarget\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x1e\n\x16partition_key_property\x18\x02 \x01(\t\x12@\n\rrecord_format\x18\x03 \x01(\x0e\x32).penstock.delivery.v1.KinesisRecordFormat\"\"\n\x0bQueueTarget\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\"c\n\nHttpTarget\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x32\n\x07replies\x18\x03 \x01(\x0e\x32!.penstock.delivery.v1.HttpReplies*\x8d\x01\n\x14LambdaInvocationType\x12&\n\"LAMBDA_INVOCATION_TYPE_UNSPECIFIED\x10\x00\x12+\n\'LAMBDA_INVOCATION_TYPE_REQUEST_RESPONSE\x10\x01\x12 \n\x1cLAMBDA_INVOCATION_TYPE_EVENT\x10\x02*{\n\x11LambdaEventFormat\x12#\n\x1fLAMBDA_EVENT_FORMAT_UNSPECIFIED\x10\x00\x12!\n\x1dLAMBDA_EVENT_FORMAT_AMAZON_MQ\x10\x01\x12\x1e\n\x1aLAMBDA_EVENT_FORMAT_SIMPLE\x10\x02*c\n\rLambdaReplies\x12\x1e\n\x1aLAMBDA_REPLIES_UNSPECIFIED\x10\x00\x12\x17\n\x13LAMBDA_REPLIES_NONE\x10\x01\x12\x19\n\x15LAMBDA_REPLIES_ANSWER\x10\x02*\x86\x01\n\x13KinesisRecordFormat\x12%\n!KINESIS_RECORD_FORMAT_UNSPECIFIED\x10\x00\x12\x1e\n\x1aKINESIS_RECORD_FORMAT_BODY\x10\x01\x12(\n$KINESIS_RECORD_FORMAT_BROKER_MESSAGE\x10\x02*[\n\x0bHttpReplies\x12\x1c\n\x18HTTP_REPLIES_UNSPECIFIED\x10\x00\x12\x15\n\x11HTTP_REPLIES_NONE\x10\x01\x12\x17\n\x13HTTP_REPLIES_ANSWER\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.delivery.v1.target_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LAMBDAINVOCATIONTYPE']._serialized_start=1032
-  _globals['_LAMBDAINVOCATIONTYPE']._serialized_end=1173
-  _globals['_LAMBDAEVENTFORMAT']._serialized_start=1175
-  _globals['_LAMBDAEVENTFORMAT']._serialized_end=1298
-  _globals['_LAMBDAREPLIES']._serialized_start=1300
-  _globals['_LAMBDAREPLIES']._serialized_end=1399
-  _globals['_KINESISRECORDFORMAT']._serialized_start=1402
-  _globals['_KINESISRECORDFORMAT']._serialized_end=1536
+  _globals['_LAMBDAINVOCATIONTYPE']._serialized_start=1084
+  _globals['_LAMBDAINVOCATIONTYPE']._serialized_end=1225
+  _globals['_LAMBDAEVENTFORMAT']._serialized_start=1227
+  _globals['_LAMBDAEVENTFORMAT']._serialized_end=1350
+  _globals['_LAMBDAREPLIES']._serialized_start=1352
+  _globals['_LAMBDAREPLIES']._serialized_end=1451
+  _globals['_KINESISRECORDFORMAT']._serialized_start=1454
+  _globals['_KINESISRECORDFORMAT']._serialized_end=1588
+  _globals['_HTTPREPLIES']._serialized_start=1590
+  _globals['_HTTPREPLIES']._serialized_end=1681
   _globals['_TARGET']._serialized_start=60
   _globals['_TARGET']._serialized_end=443
   _globals['_GRPCTARGET']._serialized_start=445
@@ -54,5 +56,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUEUETARGET']._serialized_start=946
   _globals['_QUEUETARGET']._serialized_end=980
   _globals['_HTTPTARGET']._serialized_start=982
-  _globals['_HTTPTARGET']._serialized_end=1029
+  _globals['_HTTPTARGET']._serialized_end=1081
 # @@protoc_insertion_point(module_scope)

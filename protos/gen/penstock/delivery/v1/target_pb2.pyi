@@ -29,6 +29,12 @@ class KinesisRecordFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KINESIS_RECORD_FORMAT_UNSPECIFIED: _ClassVar[KinesisRecordFormat]
     KINESIS_RECORD_FORMAT_BODY: _ClassVar[KinesisRecordFormat]
     KINESIS_RECORD_FORMAT_BROKER_MESSAGE: _ClassVar[KinesisRecordFormat]
+
+class HttpReplies(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HTTP_REPLIES_UNSPECIFIED: _ClassVar[HttpReplies]
+    HTTP_REPLIES_NONE: _ClassVar[HttpReplies]
+    HTTP_REPLIES_ANSWER: _ClassVar[HttpReplies]
 LAMBDA_INVOCATION_TYPE_UNSPECIFIED: LambdaInvocationType
 LAMBDA_INVOCATION_TYPE_REQUEST_RESPONSE: LambdaInvocationType
 LAMBDA_INVOCATION_TYPE_EVENT: LambdaInvocationType
@@ -41,6 +47,9 @@ LAMBDA_REPLIES_ANSWER: LambdaReplies
 KINESIS_RECORD_FORMAT_UNSPECIFIED: KinesisRecordFormat
 KINESIS_RECORD_FORMAT_BODY: KinesisRecordFormat
 KINESIS_RECORD_FORMAT_BROKER_MESSAGE: KinesisRecordFormat
+HTTP_REPLIES_UNSPECIFIED: HttpReplies
+HTTP_REPLIES_NONE: HttpReplies
+HTTP_REPLIES_ANSWER: HttpReplies
 
 class Target(_message.Message):
     __slots__ = ("grpc", "lambda_function", "sqs", "sns", "kinesis", "queue", "http")
@@ -111,9 +120,11 @@ class QueueTarget(_message.Message):
     def __init__(self, destination: _Optional[str] = ...) -> None: ...
 
 class HttpTarget(_message.Message):
-    __slots__ = ("url", "content_type")
+    __slots__ = ("url", "content_type", "replies")
     URL_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    REPLIES_FIELD_NUMBER: _ClassVar[int]
     url: str
     content_type: str
-    def __init__(self, url: _Optional[str] = ..., content_type: _Optional[str] = ...) -> None: ...
+    replies: HttpReplies
+    def __init__(self, url: _Optional[str] = ..., content_type: _Optional[str] = ..., replies: _Optional[_Union[HttpReplies, str]] = ...) -> None: ...
