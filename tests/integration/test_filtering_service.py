@@ -249,6 +249,21 @@ async def test_put_is_effective_when_it_answers(suite: Suite) -> None:
             assert await names_for(stub, "fresh", k=str(number - 1)) == []
 
 
+async def test_each_subscription_says_how_anything_but_reads_arrays(suite: Suite) -> None:
+    """Both modes in one topic, told back and matched on another replica too."""
+    listed = message_pb2.MessageAttribute(type=message_pb2.ATTRIBUTE_TYPE_STRING_ARRAY, value="[100, 50]")
+    request = pb.MatchMessageRequest(topic="modes", message=message_pb2.FilterableMessage(attributes={"price": listed}))
+    async with suite.client() as stub, suite.replica() as other:
+        policy = {"price": [{"anything-but": [100]}]}
+        await put(stub, subscription("modes", "as-sns", policy))
+        one = subscription("modes", "as-event-ruler", policy, anything_but_arrays="ANYTHING_BUT_ARRAYS_ONE_UNLISTED")
+        stored = await put(stub, one)
+        assert stored.anything_but_arrays == subscription_pb2.ANYTHING_BUT_ARRAYS_ONE_UNLISTED
+        await eventually(other, "modes", ["as-event-ruler", "as-sns"], price="free")
+        for replica in (stub, other):
+            assert [found.name for found in (await replica.MatchMessage(request)).subscriptions] == ["as-event-ruler"]
+
+
 async def test_compare_and_set_is_lost_to_a_newer_version(suite: Suite) -> None:
     """The error names both versions."""
     async with suite.client() as stub:
@@ -399,7 +414,7 @@ async def test_who_does_not_read_answers_is_not_read_from(suite: Suite) -> None:
 
         writing = asyncio.create_task(write())
         before, now = -1, await matched()
-        while now != before:
+        while now != before or not now:
             before, now = now, await matched()
         assert 1 <= now <= batches // 3, now
         answers = [response.batch async for response in call]
