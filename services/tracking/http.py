@@ -26,7 +26,7 @@ from typing import Any
 import orjson
 import structlog
 from penstock.tracking.v1.tracking_event_pb2 import EVENT_TYPE_IMPRESSION
-from penstock.tracking.v1.tracking_service_pb2 import TrackResult
+from penstock.tracking.v1.tracking_service_pb2 import TrackEventRequest, TrackEventResponse, TrackResult
 
 from services.runtime.errors import InvalidArgumentError, PenstockError, RetryableError
 from services.tracking.browsers import BrowserRules, Visitor, cors_headers, preflight_headers, visitor_of
@@ -184,7 +184,12 @@ class HttpIntake:
         return _Answer(302, headers={"location": url, **_told(result), **_cookie(visitor)})
 
     async def _track(self, event: TrackingEvent) -> TrackResult:
-        return (await self._intake.track([event], Source.EVENT_SOURCE_HTTP)).results[0]
+        if not event.message_id:
+            event.message_id = uuid7()
+        address, event.ip_address = event.ip_address, ""
+        request = TrackEventRequest(event=event).SerializeToString()  # the bytes of a batch of one
+        answer = await self._intake.track_encoded(request, Source.EVENT_SOURCE_HTTP, address)
+        return TrackEventResponse.FromString(answer).result
 
     async def _batch(self, body: bytes, visitor: Visitor | None) -> _Answer:
         items = _items(body)

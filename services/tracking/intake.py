@@ -152,8 +152,10 @@ class Intake:
         arrivals = [self._arrived(event, now) for event in events]
         return Response.FromString(await self._take(arrivals, source, now))
 
-    async def track_encoded(self, request: bytes, source: Source) -> bytes:
+    async def track_encoded(self, request: bytes, source: Source, address: str = "") -> bytes:
         """The same for a serialized BatchTrackEventsRequest; the answer is a serialized BatchTrackEventsResponse.
+
+        `address` is that of the visitor, where the caller knows better than the events.
 
         Raises:
             InvalidArgumentError: also for bytes that are no such request.
@@ -162,14 +164,15 @@ class Intake:
         # Nearly every batch is accepted as a whole, without looking at its events one by one.
         if program_ids := self._core.programs_of(request):
             verdicts = await self._verdicts(program_ids, now)
-            decided = self._accept_all(request, verdicts, self._reception(source, now), now - self._late_seconds)
+            reception = self._reception(source, now, address)
+            decided = self._accept_all(request, verdicts, reception, now - self._late_seconds)
             if decided is not None:
                 return await self._settled(decided)
         arrivals = [
             item if type(item) is tuple else self._arrived(item, now)  # type: ignore[arg-type]
             for item in arrivals_of(request, self._core)
         ]
-        return await self._take(arrivals, source, now)
+        return await self._take(arrivals, source, now, address)
 
     def _arrived(self, event: TrackingEvent, now: float) -> Arrival:
         """Any event, completed by what it may lack: id, address, time by our clock. Or with its fault."""
@@ -185,12 +188,12 @@ class Intake:
         correct_clock(event, now)
         return arrival(event, best_time(event).seconds, event.SerializeToString())
 
-    async def _take(self, arrivals: Sequence[Arrival], source: Source, now: float) -> bytes:
+    async def _take(self, arrivals: Sequence[Arrival], source: Source, now: float, address: str = "") -> bytes:
         if not 0 < len(arrivals) <= MAX_BATCH:
             raise invalid_field("events", f"has {len(arrivals)} entries; a batch has 1 to {MAX_BATCH}")
         verdicts = await self._verdicts({arrived[0] for arrived in arrivals}, now)
         return await self._settled(
-            self._decide(arrivals, verdicts, self._reception(source, now), now - self._late_seconds)
+            self._decide(arrivals, verdicts, self._reception(source, now, address), now - self._late_seconds)
         )
 
     async def _settled(self, decided: _Decided) -> bytes:
@@ -214,11 +217,12 @@ class Intake:
             program_id: _verdict(name, findings[name], now) for program_id, name in zip(program_ids, names, strict=True)
         }
 
-    def _reception(self, source: Source, now: float) -> bytes:
-        """How and when events came, encoded, to replace what a client sent in these fields."""
+    def _reception(self, source: Source, now: float, address: str) -> bytes:
+        """How, when and from where events came, encoded, to replace what a client sent in these fields."""
         received, moment = self._received, self._received.received_at
         microseconds = round(now * 1_000_000)
         received.source = source
+        received.ip_address = kept_address(address, self._ip_addresses) if len(address) <= MAX_TEXT else ""
         # Merged with a time the client may have sent there, a zero would leave the client's nanoseconds.
         moment.seconds, moment.nanos = microseconds // 1_000_000, microseconds % 1_000_000 * 1000 | 1
         return received.SerializeToString()

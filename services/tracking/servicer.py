@@ -18,6 +18,7 @@ from services.tracking.stream import stream_batches
 
 SERVICE = pb.DESCRIPTOR.services_by_name["TrackingService"].full_name
 _EVERY_PROGRAM = "programs"
+_NO_EVENT = pb.TrackEventRequest(event={}).SerializeToString()
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -28,9 +29,9 @@ class TrackingServicer(tracking_service_pb2_grpc.TrackingServiceServicer):
         self._intake = intake
         self._store = store
 
-    async def TrackEvent(self, request: pb.TrackEventRequest, _context: Context) -> pb.TrackEventResponse:  # noqa: N802
-        response = await self._intake.track([request.event], Source.EVENT_SOURCE_GRPC)
-        return pb.TrackEventResponse(result=response.results[0])
+    async def TrackEvent(self, request: pb.TrackEventRequest, _context: Context) -> Any:  # noqa: N802
+        """Gives a serialized response: the bytes of one event, and of one result, are those of a batch of one."""
+        return await self._intake.track_encoded(request.SerializeToString() or _NO_EVENT, Source.EVENT_SOURCE_GRPC)
 
     async def BatchTrackEvents(self, request: Any, _context: Context) -> Any:  # noqa: N802
         """Takes a serialized request and gives a serialized response: see `add_to_server`."""

@@ -9,7 +9,7 @@ from penstock.tracking.v1 import tracking_service_pb2 as pb
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.runtime.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
-from services.tracking.intake import ACCEPTED, DUPLICATE, UNKNOWN_PROGRAM
+from services.tracking.intake import ACCEPTED, DUPLICATE, INVALID, UNKNOWN_PROGRAM
 from services.tracking.program_store import MemoryProgramStore
 from services.tracking.servicer import Context, TrackingServicer
 from tests.unit.tracking.intake_fixture import HeldLog, make_intake
@@ -31,7 +31,16 @@ async def put(servicer: TrackingServicer, *program_ids: str) -> None:
 async def test_one_event_gets_one_result(servicer: TrackingServicer) -> None:
     """The form for the simple caller."""
     request = pb.TrackEventRequest(event=TrackingEvent(program_id="p", message_id="m"))
-    assert (await servicer.TrackEvent(request, NO_CONTEXT)).result == pb.TrackResult(outcome=ACCEPTED, message_id="m")
+    response = pb.TrackEventResponse.FromString(await servicer.TrackEvent(request, NO_CONTEXT))
+    assert response.result == pb.TrackResult(outcome=ACCEPTED, message_id="m")
+
+
+async def test_a_call_without_an_event_is_answered_like_an_empty_one(servicer: TrackingServicer) -> None:
+    """A result, as every event gets."""
+    for request in (pb.TrackEventRequest(), pb.TrackEventRequest(event=TrackingEvent())):
+        response = pb.TrackEventResponse.FromString(await servicer.TrackEvent(request, NO_CONTEXT))
+        assert response.result.outcome == INVALID
+        assert response.result.reason.startswith("program_id is empty")
 
 
 async def test_a_stream_is_acknowledged_cumulatively(servicer: TrackingServicer) -> None:
