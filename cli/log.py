@@ -115,7 +115,7 @@ def repair_log(
 
     try:
         repaired = repair(data_directory or _default_directory())
-    except FileNotFoundError as error:
+    except OSError as error:  # no log there, or no room for the repaired one
         refuse(str(error))
     except PenstockError as error:
         refuse(error.message)

@@ -90,7 +90,13 @@ def track(
                 "the event",
             )
         ]
-    rows = with_channel(target, lambda channel: _track(channel, events), tls_ca=tls_ca)
+    rows: list[Mapping[str, str]] = []
+    try:
+        with_channel(target, lambda channel: _track(channel, events, rows), tls_ca=tls_ca)
+    except typer.Exit:
+        if rows:  # those of the batches before the one that failed: they are stored
+            print_rows(rows, _RESULT_COLUMNS, as_json=as_json, empty="")
+        raise
     print_rows(rows, _RESULT_COLUMNS, as_json=as_json, empty="no events")
     if any(row["outcome"] not in _STORED for row in rows):
         raise typer.Exit(EXIT_REFUSED)
@@ -192,20 +198,18 @@ def delete_program(
     print(f"deleted {program_id}")
 
 
-async def _track(channel: "grpc.aio.Channel", events: list["TrackingEvent"]) -> list[Mapping[str, str]]:
+async def _track(channel: "grpc.aio.Channel", events: list["TrackingEvent"], rows: list[Mapping[str, str]]) -> None:
     from penstock.tracking.v1.tracking_event_pb2 import TrackOutcome  # noqa: PLC0415
     from penstock.tracking.v1.tracking_service_pb2 import BatchTrackEventsRequest  # noqa: PLC0415
     from penstock.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub  # noqa: PLC0415
 
     stub = TrackingServiceStub(channel)
-    rows: list[Mapping[str, str]] = []
     for start in range(0, len(events), _BATCH):
         request = BatchTrackEventsRequest(events=events[start : start + _BATCH])
         response: BatchTrackEventsResponse = await stub.BatchTrackEvents(request)
         for result in response.results:
             outcome = TrackOutcome.Name(result.outcome).removeprefix("TRACK_OUTCOME_")
             rows.append({"outcome": outcome, "message_id": result.message_id, "reason": result.reason})
-    return rows
 
 
 async def _put(channel: "grpc.aio.Channel", program: "Program") -> "Program":

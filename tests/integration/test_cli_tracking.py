@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
@@ -95,6 +96,21 @@ async def test_a_faulty_program_is_refused_with_every_fault(where: Intake) -> No
     assert code == 1
     assert "program_id 'a b'" in errors
     assert "name has 600 characters" in errors
+
+
+async def test_batches_before_one_that_failed_are_told(valkey: RunningPart, tmp_path: Path) -> None:
+    """They are stored; the rest is not, and the error says why."""
+    settings = {"redis_prefix": "cli-full", "log_max_bytes": "100000"}
+    async with intake(tmp_path, redis=valkey.addresses["redis"], **settings) as small:
+        await small.put_program("p")
+        lines = "".join(f'{{"program_id": "p", "message_id": "m-{number}"}}\n' for number in range(2000))
+        code, output, errors = await penstock("track", "--file", "-", target=small.address, stdin=lines)
+        await small.part.stop()
+        stored = [line.split("\t")[1] for line in output.splitlines()]
+        assert stored == small.logged()
+        assert 0 < len(stored) < 2000
+    assert code == 1
+    assert "the log of accepted events is full" in errors
 
 
 async def test_an_absent_intake_has_its_own_exit_code() -> None:
