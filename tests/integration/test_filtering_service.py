@@ -520,26 +520,7 @@ async def test_topic_takes_no_more_subscriptions_than_its_limit(suite: Suite) ->
         assert (await put(stub, subscription("full", "b"))).version == 2
 
 
-async def test_restart_without_config_goes_on_with_the_snapshot(tmp_path: Path) -> None:
-    """Matches go on, health tells it, writes are refused as unavailable; config's return heals it."""
-    async with suite_in(tmp_path) as suite:
-        async with suite.client() as stub:
-            await put(stub, subscription("kept", "s", {"k": ["1"]}))
-        await suite.filtering.stop()
-        await suite.config.kill()
-        await suite.filtering.start()
-        async with suite.client() as stub:
-            assert await names_for(stub, "kept", k="1") == ["s"]
-            with pytest.raises(UnavailableError):
-                await put(stub, subscription("kept", "t"))
-            assert "going on with revision" in await suite.metrics()
-            await suite.config.start()
-            await suite.until_metrics_lack("going on with revision")
-            await put(stub, subscription("kept", "t", {"k": ["1"]}))
-            assert await names_for(stub, "kept", k="1") == ["s", "t"]
-
-
-async def test_matches_go_on_while_config_is_away_and_replicas_agree_after_it(tmp_path: Path) -> None:
+async def test_restart_without_config_goes_on_with_the_snapshot_and_replicas_agree_after_it(tmp_path: Path) -> None:
     """One replica starts from an old snapshot, another knows better: both serve, and agree after config's return."""
     async with suite_in(tmp_path) as suite, suite.replica() as other:
         async with suite.client() as stub:
@@ -559,8 +540,14 @@ async def test_matches_go_on_while_config_is_away_and_replicas_agree_after_it(tm
         await suite.filtering.start()
         async with suite.client() as stub:
             assert await names_for(stub, "apart", k="1") == ["old"]
+            with pytest.raises(UnavailableError):
+                await put(stub, subscription("apart", "refused", {"k": ["1"]}))
+            assert "going on with revision" in await suite.metrics()
             await suite.config.start()
             await eventually(stub, "apart", ["new"], k="1")
+            await suite.until_metrics_lack("going on with revision")
+            await put(stub, subscription("later", "s", {"k": ["1"]}))
+            assert await names_for(stub, "later", k="1") == ["s"]
         assert not matching.done(), matching.exception()
         matching.cancel()
         assert len(answers) > 100

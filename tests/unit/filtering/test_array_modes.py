@@ -51,7 +51,7 @@ def read(text: str, dialect: Dialect) -> Policy:
 @pytest.mark.parametrize(
     "bits", list(dict.fromkeys((PORTABLE, BITSET))), ids=["portable", "compiled"][: 1 + (BITSET is not PORTABLE)]
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(written=_WRITTEN, bodies=st.lists(st.one_of(BODIES, _ARRAYS), min_size=1, max_size=4))
 def test_one_index_answers_both_modes_of_both_body_dialects_as_the_second_reading(
     bits: Bitset, written: list[tuple[dict[str, Any], Dialect, str]], bodies: list[dict[str, Any]]
