@@ -88,11 +88,13 @@ IDLE = Limit(
     ceiling=5.0,
 )
 NOTES = (
-    "ours: STOMP, dedup records in Valkey, batches of up to 100 to a Python gRPC service, ACK confirmed by a receipt",
+    "ours: STOMP, dedup records in Valkey, batches of up to 500 to a Python gRPC service, ACK confirmed by a receipt",
+    "ours takes up to 2000 messages ahead, the peers 1000; they drop what comes, ours hands it on before its ACK",
     "the CPU time beside our rate is that of the whole bridge process",
     "JMS peer: OpenWire, INDIVIDUAL_ACKNOWLEDGE, acknowledgements sent without waiting; a fresh JVM each round",
     "stomp.py peer: stock Connection12, prefetch 1000, an ACK without receipt in the listener, DISCONNECT confirmed",
     "Camel peer: camel-jms and camel-http 4.22, 16 consumers, CLIENT_ACKNOWLEDGE, no dedup, one JVM for all rounds",
+    "ours beside Camel: two batches of up to 16 at the same time, whose requests run together, dedup records in Valkey",
     "drain_vs_camel: Camel is timed from the first to the last request, ours until everything is settled",
     "cpu_us_per_message: a process of its own on the real broker; its target accepts at once, dedup is in memory",
     "rates count from the first message to the last one settled, so neither start-up is part of it",
@@ -100,7 +102,9 @@ NOTES = (
 MESSAGES = 10_000
 # The broker's JVM compiles its STOMP and OpenWire paths for some ten thousand messages before its rate is steady.
 WARM_UPS = 2
-HTTP_MESSAGES = 2_000
+BATCH = 500
+PREFETCH = 2_000
+HTTP_MESSAGES = 4_000
 HTTP_AT_ONCE = 16
 ROUNDS = 5
 BODY = "x" * 1024
@@ -157,7 +161,12 @@ class Setting:
         sent = await self.filled(name)
         self.sink.message_ids.clear()
         self.clock.restart()
-        async with self.routed(name, {"targets": [{"grpc": {"address": self.sink_address}}]}):
+        route = {
+            "targets": [{"grpc": {"address": self.sink_address}}],
+            "batch": {"max_messages": BATCH},
+            "prefetch": PREFETCH,
+        }
+        async with self.routed(name, route):
             stats = await self.settled(name, MESSAGES)
             seconds, cpu_seconds = time.perf_counter() - self.sink.started, self.clock.seconds
         if self.sink.message_ids != set(sent) or self.sink.wrong or stats.dead_lettered:
@@ -285,7 +294,14 @@ async def measured(place: Setting) -> tuple[list[Comparison], list[Measurement],
         ) as camel:
             peer = partial(place.camel_round, camel)
             comparisons.append(
-                await compare(DRAIN_CAMEL, ours=place.our_http_round, peer=peer, rounds=ROUNDS, progress=print_progress)
+                await compare(
+                    DRAIN_CAMEL,
+                    ours=place.our_http_round,
+                    peer=peer,
+                    rounds=ROUNDS,
+                    warm_ups=WARM_UPS,
+                    progress=print_progress,
+                )
             )
     except CamelNotFoundError as error:
         left_out.append(f"drain_vs_camel was not measured: {error}")
