@@ -8,6 +8,7 @@ forks an intake, prints its process id, waits for its end, and prints its exit c
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import runpy
@@ -17,6 +18,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from deploy.local.launch import PR_SET_PDEATHSIG, tied_to_parent
 from deploy.local.part import PartNotReadyError, PartSpec
 from deploy.local.services import answers_serving
 from tests.integration.tracking_harness import NOWHERE, Intake, describe_intake, intake_of
@@ -68,7 +70,7 @@ class ForkedPart:
 
     async def _end(self, number: signal.Signals) -> int:
         assert self._pid is not None
-        os.kill(self._pid, number)  # nobody else has this id: it is waited for only when its code is read
+        os.kill(self._pid, number)
         self._pid = None
         return await self._number()
 
@@ -82,7 +84,8 @@ async def forked_intake(directory: Path, *, redis: str, **environment: str) -> A
     """An intake whose store is away. Further settings by the names of their fields."""
     spec = describe_intake(directory / "data", redis=redis, persistence=NOWHERE, environment=environment)
     pipe = asyncio.subprocess.PIPE
-    forks = await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, stdin=pipe, stdout=pipe)
+    argv = tied_to_parent((sys.executable, "-m", __name__))
+    forks = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe)
     part = ForkedPart(spec, forks)
     try:
         await part.start()
@@ -114,6 +117,8 @@ def _serve(environment: Mapping[str, str], log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
+    if sys.platform == "linux":  # an intake ends with the process it was forked from, as that one ends with the tests
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.update(environment)
     sys.argv = ["services.tracking"]
     runpy.run_module("services.tracking", run_name="__main__")
