@@ -18,9 +18,6 @@ as a JSON string, and what stands beside it."""
 MAX_STANDARD_VALUE_BYTES = 4096
 """Bytes of UTF-8 in the Standard tier."""
 
-MAX_STANDARD_PARAMETERS = 10_000
-MAX_ADVANCED_PARAMETERS = 100_000
-
 MAX_DESCRIPTION_LENGTH = 1024
 MAX_PATTERN_LENGTH = 1024
 MAX_SCHEMA_LENGTH = 32 * 1024
@@ -48,6 +45,10 @@ class Tier(StrEnum):
 
     STANDARD = "Standard"
     ADVANCED = "Advanced"
+
+
+MAX_PARAMETERS = {Tier.STANDARD: 10_000, Tier.ADVANCED: 100_000}
+"""Parameters of a tier that a store holds, as AWS allows them for each account and region."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from services.config.crypto import DataKey, SecretBox
 from services.config.filters import Filter, holds, labels_in
 from services.config.parameter import (
     MAX_LABELS,
+    MAX_PARAMETERS,
     MAX_PATTERN_LENGTH,
-    MAX_STANDARD_PARAMETERS,
     MAX_TAGS,
     Parameter,
     ParameterType,
@@ -19,12 +19,12 @@ from services.config.parameter import (
 from services.config.path import Selector, parse_name, parse_path, parse_selector
 from services.config.schemas import SchemaBook, is_schema
 from services.config.store import ParameterStore, Tagged
-from services.config.tier import check_room
 from services.config.update import (
     ParameterUpdate,
     check_tags,
     check_update,
     is_label,
+    may_change_tier,
     next_version,
     not_found,
     pattern_after,
@@ -97,7 +97,7 @@ class _Checked:
     pattern: str
     schema: str
     data_key: DataKey | None
-    standard_is_full: bool
+    full: frozenset[Tier]
     principal: str
 
 
@@ -279,19 +279,18 @@ class ParameterRegistry:
         if pattern and not await self._matches(pattern, update.value):
             raise _mismatch(name, pattern)
         await self._schemas.check(name, update.value, schema)
-        standard = 0
-        if current is None:
-            standard = await self._store.count(Tier.STANDARD)
-            check_room(standard + await self._store.count(Tier.ADVANCED))
         key_id = update.key_id if update.key_id is not None else (current.key_id if current else "")
         is_secret = kind is ParameterType.SECURE_STRING
         return _Checked(
             pattern=pattern,
             schema=schema,
             data_key=await self._secrets.data_key(name, key_id) if is_secret else None,
-            standard_is_full=standard >= MAX_STANDARD_PARAMETERS,
+            full=await self._full_tiers() if may_change_tier(update, current) else frozenset(),
             principal=principal,
         )
+
+    async def _full_tiers(self) -> frozenset[Tier]:
+        return frozenset([tier for tier, most in MAX_PARAMETERS.items() if await self._store.count(tier) >= most])
 
     def _decision(
         self, update: ParameterUpdate, name: str, checked: _Checked
@@ -314,7 +313,7 @@ class ParameterRegistry:
                 now=self._now(),
                 seal=seal,
                 principal=checked.principal,
-                standard_is_full=checked.standard_is_full,
+                full=checked.full,
             )
 
         return decide

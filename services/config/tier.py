@@ -1,11 +1,10 @@
 """Which tier a parameter has: what forces Advanced, and that there is no way back."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from services.config.data_type import ADVANCED_DATA_TYPES
 from services.config.parameter import (
-    MAX_ADVANCED_PARAMETERS,
-    MAX_STANDARD_PARAMETERS,
+    MAX_PARAMETERS,
     MAX_STANDARD_VALUE_BYTES,
     MAX_VALUE_BYTES,
     Parameter,
@@ -33,37 +32,30 @@ def tier_faults(
 
 
 def tier_after(
-    wanted: Tier | None, current: Parameter | None, size: int, data_type: str, *, policies: bool, standard_is_full: bool
+    wanted: Tier | None,
+    current: Parameter | None,
+    size: int,
+    data_type: str,
+    *,
+    policies: bool,
+    full: Collection[Tier] = (),
 ) -> Tier:
     """The tier asked for; where none is, the one that the parameter has if it is enough, else Advanced.
 
+    `full` are the tiers that have as many parameters as they may.
+
     Raises:
-        FailedPreconditionError: Standard was asked for, and there are as many as there may be.
+        FailedPreconditionError: there is no room for one more in the tier.
     """
-    has_room = current is not None or not standard_is_full
-    if wanted is Tier.STANDARD and not has_room:
-        raise FailedPreconditionError(
-            f"there are {MAX_STANDARD_PARAMETERS} Standard parameters, which is the limit: use the Advanced tier",
-            reason="ERROR_REASON_PARAMETER_LIMIT",
-            metadata={"limit": str(MAX_STANDARD_PARAMETERS), "ssm_error": "ParameterLimitExceeded"},
-        )
-    if wanted is not None:
-        return wanted
-    needs_advanced = size > MAX_STANDARD_VALUE_BYTES or policies or data_type in ADVANCED_DATA_TYPES
     is_advanced = current is not None and current.tier is Tier.ADVANCED
-    return Tier.ADVANCED if is_advanced or needs_advanced or not has_room else Tier.STANDARD
-
-
-def check_room(parameters: int) -> None:
-    """Nothing, when a store of so many parameters takes another one.
-
-    Raises:
-        FailedPreconditionError: it does not.
-    """
-    limit = MAX_STANDARD_PARAMETERS + MAX_ADVANCED_PARAMETERS
-    if parameters >= limit:
+    has_room = current is not None or Tier.STANDARD not in full
+    needs_advanced = size > MAX_STANDARD_VALUE_BYTES or policies or data_type in ADVANCED_DATA_TYPES
+    tier = wanted or (Tier.ADVANCED if is_advanced or needs_advanced or not has_room else Tier.STANDARD)
+    if tier in full and (current is None or current.tier is not tier):
+        other = ": use the Advanced tier, or delete some" if tier is Tier.STANDARD else ": delete some"
         raise FailedPreconditionError(
-            f"there are {parameters} parameters, at most {limit} are allowed: delete some",
+            f"there are {MAX_PARAMETERS[tier]} {tier} parameters, which is the limit{other}",
             reason="ERROR_REASON_PARAMETER_LIMIT",
-            metadata={"limit": str(limit), "ssm_error": "ParameterLimitExceeded"},
+            metadata={"limit": str(MAX_PARAMETERS[tier]), "ssm_error": "ParameterLimitExceeded"},
         )
+    return tier

@@ -1,7 +1,7 @@
 """A change that a caller asks for: which rules it must keep, and the version that comes of it. Pure decisions."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from services.config.parameter import (
     MAX_LABEL_LENGTH,
     MAX_PATTERN_LENGTH,
     MAX_SCHEMA_LENGTH,
+    MAX_STANDARD_VALUE_BYTES,
     MAX_TAG_KEY_LENGTH,
     MAX_TAG_VALUE_LENGTH,
     MAX_TAGS,
@@ -108,13 +109,13 @@ def next_version(
     now: float,
     seal: Seal,
     principal: str = "",
-    standard_is_full: bool = False,
+    full: Collection[Tier] = (),
 ) -> Parameter:
     """The version that the update makes of the current one.
 
     Raises:
         AlreadyExistsError, AbortedError: the expected version is not the current one.
-        FailedPreconditionError: the type would change, or there is no room for another Standard parameter.
+        FailedPreconditionError: the type would change, or there is no room for another parameter of the tier.
         InvalidArgumentError: the value does not have the parameter's data type, the tier is not enough, or there are
             too many tags.
     """
@@ -151,7 +152,7 @@ def next_version(
         expires_at=expires_at,
         tags=tags,
         json_schema=schema_after(update, current),
-        tier=tier_after(wanted, current, size, data_type, policies=needs_policies, standard_is_full=standard_is_full),
+        tier=tier_after(wanted, current, size, data_type, policies=needs_policies, full=full),
         policies=policies,
         key_id=_kept(update.key_id, current.key_id if current else ""),
         modified_by=principal,
@@ -161,6 +162,15 @@ def next_version(
 def type_after(update: ParameterUpdate, current: Parameter | None) -> ParameterType:
     """The type that is asked for: the named one, else the one that the parameter has, else String."""
     return update.type or (current.type if current else ParameterType.STRING)
+
+
+def may_change_tier(update: ParameterUpdate, current: Parameter | None) -> bool:
+    """Whether the number of parameters of a tier may change by it; never false when it does."""
+    if current is None:
+        return True
+    asks = update.tier or update.policies or update.expires_at or update.data_type
+    is_long = len(update.value) > MAX_STANDARD_VALUE_BYTES // 4  # a character has up to 4 bytes
+    return current.tier is Tier.STANDARD and bool(asks or is_long)
 
 
 def schema_after(update: ParameterUpdate, current: Parameter | None) -> str:

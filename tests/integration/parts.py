@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 
 from deploy.local.part import PartSpec
 from deploy.local.supervisor import Supervisor
@@ -17,6 +18,14 @@ class RunningPart:
     @property
     def addresses(self) -> Mapping[str, str]:
         return self.spec.addresses
+
+    @property
+    def memory(self) -> int:
+        """MiB that it occupies."""
+        (pid,) = (process["pid"] for process in self._supervisor.status() if process["name"] == self.spec.name)
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        (resident,) = (line.split()[1] for line in lines if line.startswith("VmRSS"))
+        return int(resident) // 1024
 
     def port(self, name: str) -> int:
         """The port behind one of the part's addresses."""

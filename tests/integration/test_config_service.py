@@ -272,6 +272,28 @@ async def test_resuming_beyond_what_is_kept_says_compacted(tmp_path: Path) -> No
         watch.end()
 
 
+async def test_watchers_that_do_not_read_cost_no_memory(tmp_path: Path) -> None:
+    """Twenty of them through 400 changes of 4 KB each, 1.6 MB for each watcher; one that reads has every change."""
+    async with service(tmp_path, PENSTOCK_CONFIG_KEPT_REVISIONS="20") as part, client(part) as stub:
+        await put(stub, "/a", "0")
+        request = pb.WatchParametersRequest(path="/")
+        async with client(part) as other:
+            idle = [other.WatchParameters(request) for _ in range(20)]
+            for call in idle:
+                await call.read()
+            reader = Watch(stub, "/", 1)
+            assert await reader.next() == "=1"
+            before = part.memory
+            for number in range(400):
+                await put(stub, "/a", f"{number}{'x' * 4000}")
+                assert await reader.next() == f"/a@{number + 2}"
+            reader.end()
+            grown = part.memory - before
+            for call in idle:
+                call.cancel()
+        assert grown < 20, f"{grown} MiB"  # 32 MB were to be sent to those that do not read
+
+
 async def test_a_stop_ends_watches_and_calls_in_order(tmp_path: Path) -> None:
     """Watchers hear UNAVAILABLE, everything is there after the start, and revisions go on."""
     async with service(tmp_path) as part, client(part) as stub:

@@ -8,12 +8,12 @@ import pytest
 
 from services.config.crypto import SecretBox
 from services.config.key_file import LocalKeys
-from services.config.parameter import ParameterType, Sealed
+from services.config.parameter import ParameterType, Sealed, Tier
 from services.config.registry import Matches, ParameterRegistry
 from services.config.schemas import SchemaBook
 from services.config.store import MemoryStore
 from services.config.update import ParameterUpdate
-from services.runtime.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from services.runtime.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError, NotFoundError
 
 
 async def matches(pattern: str, value: str) -> bool:
@@ -217,3 +217,56 @@ async def test_a_faulty_pattern_is_told_with_the_other_faults(store: MemoryStore
     with pytest.raises(InvalidArgumentError) as caught:
         await registry.put(update("/a", "", allowed_pattern="("))
     assert fields(caught.value) == ["value", "allowed_pattern"]
+
+
+class FilledStore(MemoryStore):
+    """Says that it holds so many parameters."""
+
+    def __init__(self, counts: dict[Tier, int]) -> None:
+        super().__init__()
+        self.counts = counts
+
+    async def count(self, tier: Tier) -> int:
+        return self.counts[tier]
+
+
+@pytest.mark.parametrize(
+    ("standard", "advanced", "wanted", "given"),
+    [
+        (9_999, 0, Tier.STANDARD, Tier.STANDARD),
+        (10_000, 0, Tier.STANDARD, None),
+        (10_000, 0, None, Tier.ADVANCED),
+        (9_999, 100_000, None, Tier.STANDARD),
+        (0, 99_999, Tier.ADVANCED, Tier.ADVANCED),
+        (0, 100_000, Tier.ADVANCED, None),
+        (10_000, 99_999, None, Tier.ADVANCED),
+        (10_000, 100_000, None, None),
+    ],
+)
+async def test_a_tier_holds_as_many_parameters_as_aws_allows(
+    standard: int, advanced: int, wanted: Tier | None, given: Tier | None
+) -> None:
+    """10,000 Standard, 100,000 Advanced; whoever asks for none gets the one that has room. None: refused."""
+    store = FilledStore({Tier.STANDARD: standard, Tier.ADVANCED: advanced})
+    registry = registry_of(store, matches)
+    if given is not None:
+        assert (await registry.put(update("/new", tier=wanted))).tier is given
+        return
+    with pytest.raises(FailedPreconditionError) as caught:
+        await registry.put(update("/new", tier=wanted))
+    assert caught.value.metadata["ssm_error"] == "ParameterLimitExceeded"
+
+
+async def test_a_parameter_becomes_advanced_only_where_there_is_room() -> None:
+    """By its tier, its size or a policy; one that is Advanced is written on, however full it is."""
+    store = FilledStore({Tier.STANDARD: 10_000, Tier.ADVANCED: 99_999})
+    registry = registry_of(store, matches)
+    await registry.put(update("/advanced", tier=Tier.ADVANCED))
+    store.counts = {Tier.STANDARD: 9_999, Tier.ADVANCED: 100_000}
+    await registry.put(update("/standard"))
+    store.counts = {Tier.STANDARD: 10_000, Tier.ADVANCED: 100_000}
+    for fields_of_it in ({"tier": Tier.ADVANCED}, {"value": "ä" * 2049}, {"expires_at": 2000.0}, {"data_type": "json"}):
+        with pytest.raises(FailedPreconditionError, match="100000 Advanced parameters"):
+            await registry.put(replace(update("/standard", "1"), **fields_of_it))
+    assert (await registry.put(update("/standard", "two"))).version == 2
+    assert (await registry.put(update("/advanced", "two" * 2000))).version == 2
