@@ -110,9 +110,11 @@ class Column:
         """Whether a text is surely named by nobody: such texts need not be remembered."""
         return bool(text) and not self._has_patterns and not any(text in table for table in self._tables)
 
-    @cached_property
     def plan(self) -> tuple[Any, ...]:
-        """What `compiled/column.c` looks at, in the order of its `struct column`; of a complete column."""
+        """What `compiled/column.c` looks at, in the order of its `struct column`; of a complete column.
+
+        Not kept here: a column that holds itself would outlive its index until the garbage collector comes.
+        """
         has_numbers = any(lookup.numbers for lookup in self._lookups)
         counts_together = bool(self._forbidden_everywhere)
         firsts, stretches = self._ranges.plan

@@ -106,20 +106,7 @@ class Index(Generic[Owner]):
         known = [(key, self._columns[key]) for key in values if key in self._columns]
         numbers = array("I", sorted(self._numbers[key] for key, _ in known))
         shape = self._bits.flipped(self._bits.EMPTY, numbers)
-        wanting = self._shapes.get(shape)
-        if wanting is None:
-            wanting = self._failing_without(shape)
-        return [wanting, *(column.failing(values[key]) for key, column in known)]
-
-    def _failing_without(self, shape: Mask) -> Mask:
-        """The slots that fail because a message has values for the columns in `shape` only; it is remembered."""
-        others = self._bits.pick(self._every_column, [shape], list(self._columns.values()))
-        wanting = [column.required for column in others if column.required]
-        mask = self._bits.paint(self._bits.EMPTY, wanting, (), self._bits.EMPTY)
-        if len(self._shapes) >= _MAX_SHAPES:
-            self._shapes.clear()
-        self._shapes[shape] = mask
-        return mask
+        return [self._wanting.failing(shape), *(column.failing(values[key]) for key, column in known)]
 
     def changed(self, put: Mapping[Owner, Policy], deleted: Iterable[Owner] = ()) -> "Index[Owner]":
         """An index in which owners are new or have another policy, and others are gone; unknown ones never were."""
@@ -218,20 +205,41 @@ class Index(Generic[Owner]):
 
     def _seal(self) -> None:
         """The index is complete: what matching reads of the columns."""
-        self._shapes: dict[Mask, Mask] = {}
         self._numbers = {key: number for number, key in enumerate(self._columns)}
-        self._every_column = self._bits.flipped(self._bits.EMPTY, array("I", range(len(self._columns))))
+        self._wanting = _Wanting(self._bits, list(self._columns.values()))
         for column in self._columns.values():
             column.memo_limit = MEMO_BYTES // len(self._columns)
         fields = {}
         for key in self._columns.keys() | self._access.filed.keys():
-            plan = self._columns[key].plan if key in self._columns else None
+            plan = self._columns[key].plan() if key in self._columns else None
             fields[key] = self._access.filed.get(key), self._numbers.get(key, -1), plan
         # What `compiled/match.c` looks at, in the order of its `struct plan`.
         self._plan = (
-            fields, tuple(self._catch_all), self._alive, self._owners, self._doubtful, self._shapes,
-            self._failing_without, len(self._columns), self._repeating > 0,
+            fields, tuple(self._catch_all), self._alive, self._owners, self._doubtful, self._wanting.known,
+            self._wanting.failing, len(self._columns), self._repeating > 0,
         )  # fmt: skip
+
+
+class _Wanting:
+    """Which slots fail because a message has no value for a key? Remembered by the columns it has values for."""
+
+    def __init__(self, bits: Bitset, columns: Sequence[Column]) -> None:
+        self._bits = bits
+        self._columns = columns
+        self._every = bits.flipped(bits.EMPTY, array("I", range(len(columns))))
+        self.known: dict[Mask, Mask] = {}
+
+    def failing(self, shape: Mask) -> Mask:
+        """The slots that fail because a message has values for the columns in `shape` only."""
+        mask = self.known.get(shape)
+        if mask is None:
+            others = self._bits.pick(self._every, [shape], list(self._columns))
+            wanting = [column.required for column in others if column.required]
+            mask = self._bits.paint(self._bits.EMPTY, wanting, (), self._bits.EMPTY)
+            if len(self.known) >= _MAX_SHAPES:
+                self.known.clear()
+            self.known[shape] = mask
+        return mask
 
 
 @contextmanager

@@ -3,10 +3,13 @@
 PENSTOCK_INDEX_CHANGES sets the number of steps (`make differential` takes 100,000).
 """
 
+import gc
 import json
 import os
 import secrets
+import weakref
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -82,3 +85,19 @@ def test_index_is_empty_when_everything_is_deleted(count: int) -> None:
     assert not index._columns
     assert not index._access._crowds
     assert not index._access._filed
+
+
+@pytest.mark.parametrize("bits", list(dict.fromkeys((PORTABLE, BITSET))), ids=lambda bits: bits.__name__)
+def test_index_that_is_replaced_is_freed_at_once(bits: Bitset) -> None:
+    """It does not wait for the garbage collector: one change after the other would fill the memory meanwhile."""
+    random = Random(5)
+    policies = [parse_policy(json.dumps(pattern(random)), EVENTBRIDGE) for _ in range(100)]
+    index = Index(enumerate(policies), bits)
+    index.match_document(body_document(b'{"a": "x", "b": [1, 2]}'))
+    parts: list[weakref.ref[Any]] = [weakref.ref(index), *map(weakref.ref, index._columns.values())]
+    gc.disable()
+    try:
+        index = index.changed(dict(enumerate(policies)))
+        assert not [part for part in parts if part() is not None]
+    finally:
+        gc.enable()
