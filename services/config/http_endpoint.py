@@ -254,6 +254,8 @@ class _Connection(asyncio.Protocol):
             while self._waiting and not self._transport.is_closing():
                 request = self._waiting.popleft()
                 response = await self._endpoint.answer(request)
+                if self._transport.is_closing():  # the peer went away meanwhile
+                    return
                 keep_alive = request.keep_alive and not self._endpoint.stopping
                 self._transport.write(_encoded(response, keep_alive=keep_alive))
                 if self._taken:

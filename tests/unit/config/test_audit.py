@@ -183,3 +183,16 @@ async def test_a_file_that_cannot_be_put_aside_grows_on(tmp_path: Path) -> None:
         await log.add(record(3))
     assert len(files_of(path)) == 2
     assert (verify(path).records, verify(path).fault) == (3, "")
+
+
+async def test_a_file_of_reads_alone_goes_on_from_the_last_change(tmp_path: Path) -> None:
+    """The newest record is in the newest file, the newest revision in an older one."""
+    path, read = tmp_path / "audit.log", AuditRecord(principal="bob", action="decrypt", name="/s")
+    async with AuditLog(path, max_bytes=1) as log:
+        await log.add(record(7))
+    for _ in range(2):
+        async with AuditLog(path) as log:
+            assert log.last_revision == 7
+            await log.add(read)
+    assert len(files_of(path)) == 2
+    assert (verify(path).records, verify(path).fault) == (3, "")

@@ -1,10 +1,12 @@
 """HTTP/1.1 as the SSM endpoint speaks it, over real sockets on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from services.config.http_endpoint import MAX_BODY_BYTES, HttpEndpoint, HttpRequest, HttpResponse
 from services.runtime.server import BindError
@@ -19,7 +21,7 @@ class Place:
         self.open = asyncio.Event()
         self.open.set()
         self.asked: list[HttpRequest] = []
-        self.asked_first = asyncio.Event()
+        self.asked_first, self.asked_twice = asyncio.Event(), asyncio.Event()
         self.endpoint = HttpEndpoint(
             self.answer, host="127.0.0.1", port=0, setting="PORT", request_seconds=request_seconds
         )
@@ -27,6 +29,8 @@ class Place:
     async def answer(self, request: HttpRequest) -> HttpResponse:
         self.asked.append(request)
         self.asked_first.set()
+        if len(self.asked) > 1:
+            self.asked_twice.set()
         await self.open.wait()
         return HttpResponse(status=200, headers=(("x-path", request.path),), body=request.body or b"-")
 
@@ -169,6 +173,31 @@ async def test_an_answer_in_progress_is_finished_before_the_end() -> None:
             await connected(place)
         for one in (writer, other):
             one.close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_client_that_goes_away_disturbs_nobody(run: Callable[[Coroutine[None, None, None]], None]) -> None:
+    """What it asked for is done, and nothing is written to it; the next client is answered."""
+
+    async def check() -> None:
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+        async with serving() as place:
+            place.open.clear()
+            _, writer = await connected(place)
+            writer.write(POST)
+            await place.asked_first.wait()
+            writer.transport.abort()
+            reader, other = await connected(place)
+            other.write(POST)
+            await place.asked_twice.wait()
+            place.open.set()
+            assert (await answered(reader))[1] == b"hi"
+            other.close()
+        gc.collect()
+        assert failures == []
+
+    run(check())
 
 
 async def test_a_taken_port_is_told_with_its_setting() -> None:
