@@ -101,9 +101,17 @@ def _value_cells(figure: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"{figure['value']:,.10g} {unit}",
         f"{figure['lowest']:,.10g} to {figure['highest']:,.10g}",
-        f"at least {floor:,.10g} {unit}" if (floor := figure.get("floor")) else f"at most {figure['ceiling']:g} {unit}",
-        "kept" if figure.get("kept", True) else "**missed**",
+        *_limit_cells(figure),
     )
+
+
+def _limit_cells(figure: Mapping[str, Any]) -> tuple[str, str]:
+    """What the value should be and whether it is; empty for one that is only shown."""
+    unit, floor, ceiling = figure["unit"], figure.get("floor"), figure.get("ceiling")
+    if floor is None and ceiling is None:
+        return "", ""
+    limit = f"at most {ceiling:g} {unit}" if floor is None else f"at least {floor:,.10g} {unit}"
+    return limit, "kept" if figure.get("kept", True) else "**missed**"
 
 
 def _rate(side: Mapping[str, float], unit: str) -> str:
