@@ -25,6 +25,7 @@ from penstock.client import AsyncConfigClient
 from penstock.config.v1 import config_service_pb2 as api
 from penstock.config.v1.config_service_pb2_grpc import ConfigServiceStub
 
+from bench.canned_ssm import canned_part
 from bench.etcd import etcd_api, etcd_part
 from bench.measure import (
     Comparison,
@@ -35,6 +36,7 @@ from bench.measure import (
     Side,
     Subject,
     compare,
+    compare_all,
     print_progress,
 )
 from bench.report import publish
@@ -58,6 +60,18 @@ SUBJECTS = {
         what="boto3 GetParametersByPath of 100 parameters in 10 pages, ours against moto's server",
         unit="lists/s",
         floor=8.0,
+    ),
+    "get_vs_canned": Subject(
+        key="get_vs_canned",
+        what="boto3 GetParameter, ours against an endpoint that has the answers in memory as bytes",
+        unit="calls/s",
+        floor=None,
+    ),
+    "by_path_vs_canned": Subject(
+        key="by_path_vs_canned",
+        what="boto3 GetParametersByPath of 100 parameters in 10 pages, ours against such an endpoint",
+        unit="lists/s",
+        floor=None,
     ),
     "watch_vs_etcd": Subject(
         key="watch_vs_etcd",
@@ -96,6 +110,7 @@ NOTES = (
     "ours: gRPC API and SSM endpoint of `services.config` on SQLite, synchronous=FULL; values of 200 bytes",
     "etcd: one member of Debian's etcd-server on the same disk, fsync on; the same plain grpc.aio client",
     "CPU in the boto3 rows is boto3's own: no server, however fast, could bring a call below it",
+    "a ratio against moto divided by that against canned answers is the most that any server could reach here",
     "client, ours and the peer share the CPUs; the 200 watchers are streams of one client on one connection",
 )
 
@@ -277,6 +292,7 @@ class Setting:
     etcd: Store
     our_ssm: Any
     moto: Any
+    canned: Any
     powertools: SSMProvider
     channels: Mapping[str, Sequence[grpc.aio.Channel]]
 
@@ -309,10 +325,12 @@ async def compared(place: Setting) -> list[Comparison]:
         ours = partial(pushes, place.ours, await place.watchers("ours", count), changes)
         etcd = partial(pushes, place.etcd, await place.watchers("etcd", count), changes)
         done.append(await _compare(key, ours, etcd))
-    done += [
-        await _compare("get_vs_moto", _blocking(ssm_gets, place.our_ssm), _blocking(ssm_gets, place.moto)),
-        await _compare("by_path_vs_moto", _blocking(ssm_lists, place.our_ssm), _blocking(ssm_lists, place.moto)),
-    ]
+    for call, measure in (("get", ssm_gets), ("by_path", ssm_lists)):
+        peers = [
+            (SUBJECTS[f"{call}_vs_moto"], _blocking(measure, place.moto)),
+            (SUBJECTS[f"{call}_vs_canned"], _blocking(measure, place.canned)),
+        ]
+        done += await compare_all(peers, ours=_blocking(measure, place.our_ssm), progress=print_progress)
     async with AsyncConfigClient(place.address, ["/bench"]) as config:
         cached = partial(config.get, "/bench/one")
         theirs = partial(place.powertools.get, "/bench/one", max_age=3600)
@@ -335,7 +353,7 @@ def _blocking(measure: Callable[..., Sample], *arguments: object) -> Side:
 @asynccontextmanager
 async def setting(directory: Path) -> AsyncIterator[Setting]:
     """Config, etcd and moto as processes of their own, each with the same parameters."""
-    ports = free_port_numbers(5)
+    ports = free_port_numbers(6)
     specs = describe(directory, ports)
     async with AsyncExitStack() as stack:
         supervisor = await stack.enter_async_context(
@@ -344,7 +362,7 @@ async def setting(directory: Path) -> AsyncIterator[Setting]:
         for spec in specs:
             supervisor.add(spec)
             await supervisor.start(spec.name)
-        config, etcd, moto = specs
+        config, etcd, moto, canned = specs
         channels = {
             name: [await stack.enter_async_context(_channel(spec.addresses["grpc"])) for _ in range(_CHANNELS)]
             for name, spec in (("ours", config), ("etcd", etcd))
@@ -355,6 +373,7 @@ async def setting(directory: Path) -> AsyncIterator[Setting]:
             etcd=Etcd(channels["etcd"][0]),
             our_ssm=_ssm(f"http://127.0.0.1:{ports[1]}"),
             moto=_ssm(f"http://{moto.addresses['http']}"),
+            canned=_ssm(f"http://{canned.addresses['http']}"),
             powertools=SSMProvider(boto3_client=_ssm(f"http://{moto.addresses['http']}")),
             channels=channels,
         )
@@ -372,7 +391,7 @@ async def fill(place: Setting) -> None:
 
 def describe(directory: Path, ports: Sequence[int]) -> Sequence[PartSpec]:
     """The processes, ours first."""
-    grpc_port, ssm_port, etcd_port, etcd_peer_port, moto_port = ports
+    grpc_port, ssm_port, etcd_port, etcd_peer_port, moto_port, canned_port = ports
     environment = {
         "PENSTOCK_CONFIG_PORT": str(grpc_port),
         "PENSTOCK_CONFIG_METRICS_PORT": "0",
@@ -390,6 +409,7 @@ def describe(directory: Path, ports: Sequence[int]) -> Sequence[PartSpec]:
         ),
         etcd_part(data_directory=directory / "etcd", port=etcd_port, peer_port=etcd_peer_port),
         emulator_part(data_directory=directory / "moto", port=moto_port, progress=SilentProgress()),
+        canned_part(data_directory=directory / "canned", port=canned_port, origin=f"http://127.0.0.1:{ssm_port}"),
     )
 
 
