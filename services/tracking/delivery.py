@@ -15,6 +15,7 @@ from penstock.tracking.v1.tracking_service_pb2 import TrackResult
 
 from services.runtime.delivery import deliver, short_message_id
 from services.runtime.errors import InvalidArgumentError
+from services.tracking.arrivals import event_from
 from services.tracking.event import MAX_MESSAGE_ID, TrackingEvent
 from services.tracking.intake import ACCEPTED, DUPLICATE, UNVERIFIED, Intake, Outcome, Source
 from services.tracking.json_event import event_from_text
@@ -63,7 +64,7 @@ def event_of(message: BrokerMessage) -> TrackingEvent:
 
 def _from_bytes(data: bytes) -> TrackingEvent:
     try:
-        return TrackingEvent.FromString(data)
+        return event_from(data)
     except DecodeError as error:
         raise InvalidArgumentError(f"the body of {len(data)} bytes is not a serialized TrackingEvent") from error
 

@@ -14,6 +14,8 @@ from penstock.tracking.v1 import tracking_event_pb2
 
 TrackingEvent = tracking_event_pb2.TrackingEvent
 
+MAX_BATCH = 5000
+"""Events of one call."""
 MAX_MESSAGE_ID = 100
 MAX_PROGRAM_ID = 128
 MAX_TEXT = 512

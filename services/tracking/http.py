@@ -30,7 +30,7 @@ from penstock.tracking.v1.tracking_service_pb2 import TrackEventRequest, TrackEv
 
 from services.runtime.errors import InvalidArgumentError, PenstockError, RetryableError
 from services.tracking.browsers import BrowserRules, Visitor, cors_headers, preflight_headers, visitor_of
-from services.tracking.event import MAX_ATTRIBUTE_VALUE, TrackingEvent, uuid7
+from services.tracking.event import MAX_ATTRIBUTE_VALUE, MAX_BATCH, TrackingEvent, uuid7
 from services.tracking.http_request import (
     Receive,
     RequestError,
@@ -45,7 +45,6 @@ from services.tracking.intake import (
     DUPLICATE,
     EXPIRED_PROGRAM,
     INVALID,
-    MAX_BATCH,
     UNKNOWN_PROGRAM,
     UNVERIFIED,
     WRONG_CHECKSUM,

@@ -14,8 +14,7 @@ from typing import Protocol
 
 from penstock.tracking.v1 import tracking_event_pb2, tracking_service_pb2
 
-from services.runtime.errors import invalid_field
-from services.tracking.arrivals import Arrival, arrival, arrivals_of, plain
+from services.tracking.arrivals import Arrival, arrival, arrivals_of, plain, require_batch
 from services.tracking.core import CORE, Core, Terms
 from services.tracking.event import MAX_TEXT, TrackingEvent, event_fault, program_id_fault, shown, uuid7
 from services.tracking.facts import best_time, correct_clock, is_robot
@@ -38,7 +37,6 @@ UNVERIFIED = tracking_event_pb2.TRACK_OUTCOME_UNVERIFIED
 WRONG_CHECKSUM = tracking_event_pb2.TRACK_OUTCOME_WRONG_CHECKSUM
 
 DECISIONS = (ACCEPTED, DUPLICATE, UNKNOWN_PROGRAM, EXPIRED_PROGRAM, INVALID, UNVERIFIED, WRONG_CHECKSUM)
-MAX_BATCH = 5000
 LATE_SECONDS = 86_400.0
 _PREFIXED = 1024
 _PREFIXES = tuple(event_prefix(size) for size in range(_PREFIXED))
@@ -148,6 +146,7 @@ class Intake:
             InternalError: the disk failed; nothing is known about the events.
             UnavailableError: the process is ending; the same.
         """
+        require_batch(len(events))
         now = self._now()
         arrivals = [self._arrived(event, now) for event in events]
         return Response.FromString(await self._take(arrivals, source, now))
@@ -189,8 +188,6 @@ class Intake:
         return arrival(event, best_time(event).seconds, event.SerializeToString())
 
     async def _take(self, arrivals: Sequence[Arrival], source: Source, now: float, address: str = "") -> bytes:
-        if not 0 < len(arrivals) <= MAX_BATCH:
-            raise invalid_field("events", f"has {len(arrivals)} entries; a batch has 1 to {MAX_BATCH}")
         verdicts = await self._verdicts({arrived[0] for arrived in arrivals}, now)
         return await self._settled(
             self._decide(arrivals, verdicts, self._reception(source, now, address), now - self._late_seconds)

@@ -59,11 +59,6 @@ typedef struct {
     int robot;
 } Batch;
 
-static int same(Bytes one, Bytes other)
-{
-    return size_of(one) == size_of(other) && !memcmp(one.at, other.at, size_of(one));
-}
-
 /* The terms of a program; NULL where it does not accept. */
 static const Terms *terms_of(Batch *batch, Bytes name)
 {

@@ -33,6 +33,12 @@ int is_plain(Bytes body, Event *event);
 
 static inline Py_ssize_t size_of(Bytes content) { return content.end - content.at; }
 
+/* Where a size is 0 there may be no address, which memcmp must not be given. */
+static inline int same(Bytes one, Bytes other)
+{
+    return size_of(one) == size_of(other) && (!size_of(one) || !memcmp(one.at, other.at, size_of(one)));
+}
+
 static inline Bytes content_of(PyObject *bytes)
 {
     const uint8_t *at = (const uint8_t *)PyBytes_AS_STRING(bytes);

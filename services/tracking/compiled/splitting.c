@@ -2,7 +2,7 @@
 
 #include "events.h"
 
-#define MAX_BATCH 5000 /* of intake.py */
+#define MAX_BATCH 5000 /* of event.py */
 
 static PyObject *arrival_of(Bytes body, const Event *event)
 {
@@ -38,7 +38,7 @@ PyObject *split(PyObject *module, PyObject *request)
         return NULL;
     PyObject *found = PyList_New(0);
     while (found && rest.at < rest.end) {
-        if (!take_event(&rest, &body)) {
+        if (PyList_GET_SIZE(found) == MAX_BATCH || !take_event(&rest, &body)) {
             Py_DECREF(found);
             Py_RETURN_NONE;
         }
@@ -64,7 +64,7 @@ PyObject *programs_of(PyObject *module, PyObject *request)
             Py_RETURN_NONE;
         }
         Bytes name = event.texts[PROGRAM_ID];
-        if (last.at && size_of(name) == size_of(last) && !memcmp(name.at, last.at, size_of(name)))
+        if (last.at && same(name, last))
             continue;
         PyObject *program_id = bytes_of(last = name);
         if (!program_id || PySet_Add(found, program_id) < 0)

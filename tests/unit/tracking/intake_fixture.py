@@ -10,6 +10,7 @@ from penstock.tracking.v1 import program_pb2
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.tracking.core import CORE, Core
+from services.tracking.event import uuid7
 from services.tracking.group_commit import Confirmation
 from services.tracking.intake import Intake
 from services.tracking.lookup import Finding, Unknown
@@ -71,7 +72,16 @@ def make_intake(
     now: Callable[[], float] = lambda: NOW,
     ip_addresses: IpAddresses = IpAddresses.ANONYMISED,
     core: Core = CORE,
+    new_id: Callable[[], str] = uuid7,
 ) -> Intake:
     """An intake with the given programs, or with one named `p`."""
     known = FixedPrograms(*(programs or (program("p"),)))
-    return Intake(programs=known, log=log, window=DedupWindow(1000), ip_addresses=ip_addresses, core=core, now=now)
+    return Intake(
+        programs=known,
+        log=log,
+        window=DedupWindow(1000),
+        ip_addresses=ip_addresses,
+        core=core,
+        now=now,
+        new_id=new_id,
+    )

@@ -15,6 +15,7 @@ from services.tracking import arrivals
 from services.tracking.core import CORE, PORTABLE, Core, compiled
 from services.tracking.event import LATEST_SECONDS, event_fault
 from services.tracking.frames import varint
+from tests.unit.tracking.nested_events import is_storable, nested_request
 
 needs_compiled = pytest.mark.skipif(
     compiled() is None, reason="services/tracking/compiled is not built: no C compiler, or no Python.h"
@@ -155,6 +156,21 @@ def test_the_limits_of_a_plain_event_are_those_of_any(fields: dict[str, Any], *,
     event = TrackingEvent(**{"program_id": "p", "message_id": "m", **fields})
     [found] = CORE.split(BatchTrackEventsRequest(events=[event]).SerializeToString()) or ()
     assert isinstance(found, tuple) is is_plain
+
+
+@pytest.mark.parametrize("core", [CORE, PORTABLE], ids=["compiled", "portable"])
+@pytest.mark.parametrize("depth", [98, 99, 100, 101])
+def test_an_event_is_nested_as_deep_as_the_store_reads(depth: int, core: Core) -> None:
+    """What the log holds is a request to the store: what that could not read must not get there."""
+    request = nested_request(depth)
+    assert (events_of(request, core) == "cannot be read") is not is_storable(request)
+
+
+@needs_compiled
+def test_no_objects_are_made_of_a_batch_that_is_too_long() -> None:
+    """It is left to protobuf, which counts events without an object for each."""
+    assert len(CORE.split(b"\x0a\x00" * 5000) or ()) == 5000
+    assert CORE.split(b"\x0a\x00" * 5001) is None
 
 
 @needs_compiled

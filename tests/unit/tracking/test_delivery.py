@@ -10,6 +10,7 @@ from services.runtime.errors import InternalError, InvalidArgumentError, Resourc
 from services.tracking.delivery import DeliveryServicer, event_of
 from services.tracking.intake import Source
 from tests.unit.tracking.intake_fixture import HeldLog, make_intake, program
+from tests.unit.tracking.nested_events import is_storable, nested_event, nested_request
 
 ACCEPTED, REJECTED, RETRY = (
     pb.DELIVERY_OUTCOME_ACCEPTED,
@@ -109,6 +110,13 @@ def test_a_long_jms_message_id_becomes_a_stable_short_one() -> None:
     assert first == second
     assert len(first) <= 100
     assert first != event_of(BrokerMessage(id="ID:" + "tsoh" * 50, text="{}")).message_id
+
+
+@pytest.mark.parametrize("depth", [98, 99, 100, 101])
+async def test_an_event_is_nested_as_deep_as_the_store_reads(servicer: DeliveryServicer, depth: int) -> None:
+    """What the store could never read is refused, and ends in the dead letter queue."""
+    [result] = await deliver(servicer, BrokerMessage(id="ID:1", data=nested_event(depth)))
+    assert result.outcome == (ACCEPTED if is_storable(nested_request(depth)) else REJECTED)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 from penstock.tracking.v1.tracking_service_pb2 import BatchTrackEventsRequest
 
 from services.runtime.errors import InvalidArgumentError, ResourceExhaustedError
-from services.tracking.core import CORE, PORTABLE, compiled
+from services.tracking.core import CORE, PORTABLE, Core, compiled
 from services.tracking.event import event_fault
 from services.tracking.intake import (
     ACCEPTED,
@@ -163,6 +163,25 @@ async def test_a_batch_has_bounds(intake: Intake, count: int) -> None:
     """1 to 5000."""
     with pytest.raises(InvalidArgumentError, match=f"events: has {count} entries"):
         await intake.track([TrackingEvent()] * count, GRPC)
+
+
+@pytest.mark.parametrize("core", [CORE, PORTABLE], ids=["compiled", "portable"])
+async def test_a_batch_that_is_too_long_is_refused_before_its_events_are_looked_at(log: HeldLog, core: Core) -> None:
+    """Or each of the few bytes of an empty event would cost a message, an id and a serialization."""
+    made: list[str] = []
+
+    def new_id() -> str:
+        made.append("id")
+        return f"id-{len(made)}"
+
+    intake = make_intake(log, core=core, new_id=new_id)
+    with pytest.raises(InvalidArgumentError, match="events: has 5001 entries"):
+        await intake.track_encoded(b"\x0a\x00" * 5001, GRPC)
+    with pytest.raises(InvalidArgumentError, match="events: has 5001 entries"):
+        await intake.track([TrackingEvent()] * 5001, GRPC)
+    assert not made
+    await intake.track_encoded(b"\x0a\x00" * 5000, GRPC)
+    assert len(made) == 5000
 
 
 async def test_no_answer_before_the_log_confirms(intake: Intake, log: HeldLog) -> None:
