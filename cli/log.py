@@ -82,19 +82,23 @@ def list_bad_events(
     events: Annotated[bool, typer.Option("--events", help="Print the events alone, a JSON object per line.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the accepted events that the store refused for good, and why; what --events prints can be sent again."""
+    """List the accepted events that the store refused for good, and why; what --events prints can be sent again.
+
+    An event that cannot be decoded is listed by its reason alone.
+    """
     from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - see the package
 
     from services.tracking.inspection import bad_events  # noqa: PLC0415
 
     rows = []
     for bad in bad_events(data_directory or _default_directory()):
-        event = MessageToDict(bad.event, preserving_proto_field_name=True)
+        event = {} if bad.event is None else MessageToDict(bad.event, preserving_proto_field_name=True)
         if events:
-            print(json.dumps(event, ensure_ascii=False))
+            if event:
+                print(json.dumps(event, ensure_ascii=False))
             continue
         set_aside_at = datetime.fromtimestamp(bad.time, UTC).isoformat(timespec="seconds")
-        names = {"program_id": bad.event.program_id, "message_id": bad.event.message_id}
+        names = {name: event.get(name, "") for name in ("program_id", "message_id")}
         rows.append({"set_aside_at": set_aside_at, **names, "reason": bad.reason, "event": event})
     if not events:
         print_rows(rows, _BAD_EVENT_COLUMNS, as_json=as_json, empty="no event was set aside")

@@ -22,6 +22,7 @@ _CHECKSUMS = struct.Struct("<II")
 HEADER_BYTES = _FIELDS.size + _CHECKSUMS.size
 _TAG = b"\x0a"  # field 1, length-delimited
 _SEVEN_BITS = 0x7F
+_MAX_VARINT = 10  # bytes
 
 
 class BadFrameError(Exception):
@@ -51,6 +52,32 @@ def encode_frame(payload: bytes, count: int) -> bytes:
 def event_prefix(size: int) -> bytes:
     """What stands before an event of `size` bytes in a payload: the tag of the field and the length."""
     return _TAG + varint(size)
+
+
+def bodies_of(payload: bytes) -> list[bytes]:
+    """The events of a payload, serialized, in order, without a look into them.
+
+    A rest that is no event is the last of them: whoever decodes it will find out.
+    """
+    found, at = [], 0
+    while at < len(payload):
+        begin, size = _delimited(payload, at)
+        found.append(payload[begin : begin + size])
+        at = begin + size
+    return found
+
+
+def _delimited(payload: bytes, at: int) -> tuple[int, int]:
+    """Where the event whose tag is at `at` begins, and its size."""
+    size = shift = 0
+    for begin in range(at + 1, min(at + 1 + _MAX_VARINT, len(payload))):
+        size |= (payload[begin] & _SEVEN_BITS) << shift
+        shift += 7
+        if payload[begin] <= _SEVEN_BITS:
+            if payload.startswith(_TAG, at) and begin + 1 + size <= len(payload):
+                return begin + 1, size
+            break
+    return at, len(payload) - at
 
 
 def varint(value: int) -> bytes:

@@ -7,10 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 
 import orjson
-from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
+from google.protobuf.message import DecodeError
 
 from services.tracking.event import TrackingEvent
-from services.tracking.frames import BadFrameError, Frame, is_torn_write, read_frames
+from services.tracking.frames import BadFrameError, Frame, bodies_of, is_torn_write, read_frames
 from services.tracking.log import Position
 from services.tracking.shipping import CursorFile
 
@@ -44,11 +44,11 @@ class SegmentReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadEvent:
-    """An event set aside: when, in seconds since 1970, and why."""
+    """An event set aside: when, in seconds since 1970, and why. `event` is None when it cannot be decoded."""
 
     time: float
     reason: str
-    event: TrackingEvent
+    event: TrackingEvent | None
 
 
 def inspect(data_directory: Path) -> list[SegmentReport]:
@@ -65,6 +65,8 @@ def inspect(data_directory: Path) -> list[SegmentReport]:
 def logged_events(data_directory: Path, *, waiting_only: bool) -> Iterator[TrackingEvent]:
     """The events of all intact frames, oldest first; with `waiting_only` those behind the saved cursor.
 
+    One that cannot be decoded is left out: it is among `bad_events` once shipping has come to it.
+
     Raises:
         FileNotFoundError: there is no log.
     """
@@ -73,7 +75,7 @@ def logged_events(data_directory: Path, *, waiting_only: bool) -> Iterator[Track
         frames, _ = _read(path)
         for frame in frames:
             if not waiting_only or Position(segment=int(path.stem), offset=frame.end) > cursor:
-                yield from PutEventsRequest.FromString(frame.payload).events
+                yield from filter(None, map(_decoded, bodies_of(frame.payload)))
 
 
 def bad_events(data_directory: Path) -> Iterator[BadEvent]:
@@ -88,8 +90,15 @@ def bad_events(data_directory: Path) -> Iterator[BadEvent]:
         for line in file:
             if line.endswith(b"\n"):
                 value = orjson.loads(line)
-                event = TrackingEvent.FromString(base64.b64decode(value["event"]))
+                event = _decoded(base64.b64decode(value["event"]))
                 yield BadEvent(time=value["time"], reason=value["reason"], event=event)
+
+
+def _decoded(body: bytes) -> TrackingEvent | None:
+    try:
+        return TrackingEvent.FromString(body)
+    except DecodeError:
+        return None
 
 
 def _segments(data_directory: Path) -> list[Path]:

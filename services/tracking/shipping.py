@@ -15,10 +15,12 @@ from typing import Protocol
 
 import orjson
 import structlog
+from google.protobuf.message import DecodeError
 from penstock.persistence.v1 import persistence_service_pb2
 
-from services.runtime.errors import InvalidArgumentError, PenstockError
+from services.runtime.errors import InternalError, InvalidArgumentError, PenstockError
 from services.runtime.retry import Backoff
+from services.tracking.frames import bodies_of, event_prefix
 from services.tracking.log import Chunk, Position
 
 _Request = persistence_service_pb2.PutEventsRequest
@@ -206,17 +208,29 @@ class Shipper:
         self.progress.shipped += count - len(refused)
 
     async def _ship_halves(self, payload: bytes) -> None:
-        events = _Request.FromString(payload).events
-        middle = len(events) // 2
-        for half in (events[:middle], events[middle:]):
-            await self._ship(_Request(events=half).SerializeToString(), len(half))
+        # Cut by their lengths: among them may be one that cannot be decoded.
+        bodies = bodies_of(payload)
+        middle = len(bodies) // 2
+        for half in (bodies[:middle], bodies[middle:]):
+            if half:
+                await self._ship(b"".join(event_prefix(len(body)) + body for body in half), len(half))
 
     async def _put(self, payload: bytes, count: int) -> Sequence[Refused]:
-        return await self._until_done(lambda: self._sink.put(payload, count))
+        async def put() -> Sequence[Refused]:
+            try:
+                return await self._sink.put(payload, count)
+            except (InternalError, DecodeError) as error:
+                # A gRPC server calls a request that it cannot decode an internal error unless, as our store, it says
+                # more; and so it will for ever.
+                if fault := _decode_fault(payload):
+                    raise InvalidArgumentError(f"the event cannot be decoded: {fault}") from error
+                raise
+
+        return await self._until_done(put)
 
     async def _set_aside(self, payload: bytes, refused: Sequence[Refused]) -> None:
-        events = _Request.FromString(payload).events
-        bad = [(events[item.index].SerializeToString(), item.reason) for item in refused]
+        bodies = bodies_of(payload)
+        bad = [(bodies[item.index], item.reason) for item in refused]
         await self._until_done(lambda: asyncio.to_thread(self._bad_events.add, bad))
         self.progress.bad += len(bad)
         structlog.get_logger(component="shipping").warning("events set aside", events=len(bad), reason=bad[0][1])
@@ -241,6 +255,15 @@ class Shipper:
         if trouble != self.progress.trouble:
             self.progress.trouble = trouble
             self._on_state(trouble)
+
+
+def _decode_fault(payload: bytes) -> str:
+    """Why a payload is no request that a store could read; an empty text when it is one."""
+    try:
+        _Request.FromString(payload)
+    except DecodeError as error:
+        return str(error)
+    return ""
 
 
 class CursorFile:

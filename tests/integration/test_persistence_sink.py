@@ -22,6 +22,7 @@ from services.runtime.errors import InternalError, InvalidArgumentError, Unavail
 from services.tracking.persistence_sink import PersistenceSink
 from services.tracking.shipping import Refused
 from tests.integration.tracking_harness import NOWHERE, persistence, stored
+from tests.unit.tracking.nested_events import nested_request
 
 
 def payload(*events: TrackingEvent) -> bytes:
@@ -47,6 +48,15 @@ async def test_a_call_the_store_cannot_take_is_invalid_as_a_whole(tmp_path: Path
     async with persistence(tmp_path, port), open_channel(f"127.0.0.1:{port}") as channel:
         with pytest.raises(InvalidArgumentError):
             await PersistenceSink(channel).put(payload(*[TrackingEvent()] * 5001), 5001)
+
+
+async def test_a_call_the_store_cannot_decode_is_invalid_as_a_whole(tmp_path: Path) -> None:
+    """As one that is nested too deep."""
+    (port,) = free_port_numbers(1)
+    async with persistence(tmp_path, port), open_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(InvalidArgumentError, match="cannot be read"):
+            await PersistenceSink(channel).put(nested_request(100), 1)
+        assert await PersistenceSink(channel).put(nested_request(99), 1) == ()
 
 
 async def test_a_store_that_is_away_may_come_back() -> None:

@@ -71,6 +71,14 @@ def test_events_that_were_set_aside_are_listed_and_can_be_sent_again(directory: 
     assert (row["reason"], row["event"]["message_id"]) == ("no room", "bad")
 
 
+def test_an_event_that_cannot_be_decoded_hides_no_other(directory: Path) -> None:
+    """It is listed with its reason, and cannot be sent again."""
+    BadEventFile(directory / "bad-events.jsonl", now=lambda: 0.0).add([(b"\xff", "cannot be decoded")])
+    rows = json.loads(run("bad-events", str(directory), "--json").stdout)
+    assert [(row["message_id"], row["reason"]) for row in rows] == [("bad", "no room"), ("", "cannot be decoded")]
+    assert len(run("bad-events", str(directory), "--events").stdout.splitlines()) == 1
+
+
 def test_half_a_line_is_left_out(directory: Path) -> None:
     """It is being written."""
     path = directory / "bad-events.jsonl"

@@ -11,6 +11,7 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 from services.tracking.frames import (
     HEADER_BYTES,
     BadFrameError,
+    bodies_of,
     encode_frame,
     event_prefix,
     is_torn_write,
@@ -86,3 +87,15 @@ def test_a_payload_is_a_request_to_the_store(events: list[TrackingEvent]) -> Non
     payload = b"".join(event_prefix(len(body)) + body for body in bodies)
     assert list(PutEventsRequest.FromString(payload).events) == events
     assert PutEventsRequest.FromString(payload + payload).events == events + events
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_the_events_of_a_payload_are_told_apart_without_decoding_them(bodies: list[bytes]) -> None:
+    """Whatever they hold."""
+    assert bodies_of(b"".join(event_prefix(len(body)) + body for body in bodies)) == bodies
+
+
+@pytest.mark.parametrize("rest", [b"\x0a", b"\x0a\x05abcd", b"\x12\x01a", b"\x0a" + b"\xff" * 20])
+def test_a_rest_that_is_no_event_is_the_last_one(rest: bytes) -> None:
+    """Cut off, of another field, or without an end."""
+    assert bodies_of(b"\x0a\x01x" + rest) == [b"x", rest]

@@ -6,9 +6,11 @@ import pytest
 from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
+from services.tracking.frames import event_prefix
 from services.tracking.inspection import SegmentState, inspect, logged_events
 from services.tracking.log import Position, SegmentLog
 from services.tracking.shipping import CursorFile
+from tests.unit.tracking.nested_events import nested_event
 
 
 def append(log: SegmentLog, *message_ids: str) -> Position:
@@ -44,6 +46,13 @@ def test_events_are_listed_in_their_order(log: SegmentLog, tmp_path: Path) -> No
     """All of them, or those that wait."""
     assert "".join(event.message_id for event in logged_events(tmp_path, waiting_only=False)) == "abcdef"
     assert "".join(event.message_id for event in logged_events(tmp_path, waiting_only=True)) == "cdef"
+
+
+def test_an_event_that_cannot_be_decoded_hides_no_other(log: SegmentLog, tmp_path: Path) -> None:
+    """Nor one that is nested deeper than requests may be."""
+    bodies = [b"\xff", nested_event(100)]
+    log.append(b"".join(event_prefix(len(body)) + body for body in bodies), len(bodies))
+    assert "".join(event.message_id for event in logged_events(tmp_path, waiting_only=False)) == "abcdefm"
 
 
 def test_a_write_in_progress_is_no_damage(log: SegmentLog, tmp_path: Path) -> None:  # noqa: ARG001

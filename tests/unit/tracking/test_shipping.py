@@ -10,12 +10,15 @@ from pathlib import Path
 
 import orjson
 import pytest
+from google.protobuf.message import DecodeError
 from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
-from services.runtime.errors import InvalidArgumentError, UnavailableError
+from services.runtime.errors import InternalError, InvalidArgumentError, PenstockError, UnavailableError
+from services.tracking.frames import event_prefix
 from services.tracking.log import Position, SegmentLog
 from services.tracking.shipping import BadEventFile, CursorFile, MemorySink, Refused, Shipper, ShippingLimits
+from tests.unit.tracking.nested_events import nested_event
 
 
 class LogEnd:
@@ -211,6 +214,51 @@ async def test_an_event_that_fails_the_whole_call_is_found_and_set_aside(harness
     await harness.ship_all(harness.shipper(sink=sink))
     assert set(sink.events) == {*(f"m-{number}" for number in range(9)), "last"}
     assert harness.bad() == [("poison", "cannot take this call")]
+
+
+class PersistenceStub(MemorySink):
+    """Answers a call that it cannot decode as our store does."""
+
+    fault: PenstockError = InvalidArgumentError("the event cannot be decoded")
+
+    async def put(self, payload: bytes, count: int) -> Sequence[Refused]:
+        try:
+            return await super().put(payload, count)
+        except DecodeError as error:
+            raise self.fault from error
+
+
+class GrpcServerStub(PersistenceStub):
+    """Answers it as a gRPC server by itself does."""
+
+    fault = InternalError("Exception deserializing request!")
+
+
+@pytest.mark.parametrize("sink", [PersistenceStub, GrpcServerStub, MemorySink])
+@pytest.mark.parametrize("bad", [nested_event(100), b"\xff"], ids=["too deep", "no event"])
+async def test_an_event_that_no_store_can_decode_is_set_aside_with_its_bytes(
+    harness: Harness, sink: type[MemorySink], bad: bytes
+) -> None:
+    """It would block shipping for ever; the others arrive."""
+    good = [TrackingEvent(message_id=f"m-{number}").SerializeToString() for number in range(4)]
+    bodies = [*good[:3], bad, good[3]]
+    harness.log.append(b"".join(event_prefix(len(body)) + body for body in bodies), len(bodies))
+    harness.append("next")
+    harness.sink = sink()
+    await harness.ship_all(harness.shipper())
+    assert set(harness.sink.events) == {"m-0", "m-1", "m-2", "m-3", "next"}
+    [line] = [orjson.loads(line) for line in (harness.directory / "bad.jsonl").read_bytes().splitlines()]
+    assert base64.b64decode(line["event"]) == bad
+    assert "the event cannot be decoded" in line["reason"]
+
+
+async def test_an_internal_error_of_the_store_is_waited_out(harness: Harness) -> None:
+    """As long as what it was sent is readable, the store may be mended."""
+    harness.append("m")
+    harness.sink.failures = [InternalError("a fault of the store")] * 3
+    await harness.ship_all(harness.shipper())
+    assert set(harness.sink.events) == {"m"}
+    assert len(harness.waits) == 3
 
 
 async def test_a_frame_larger_than_a_call_is_divided(harness: Harness) -> None:
