@@ -5,6 +5,7 @@ body is read to a limit and no further.
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ _READ_BYTES = 64 * 1024
 _SHOWN_BYTES = 500
 _KEPT_OPEN = 64  # connections without a request
 _INTERIM = range(100, 200)
+_ENDS_A_LINE = re.compile(r"[\r\n\0]")  # RFC 9110 section 5.5: what follows would pass for a header, or a request
 
 
 class NoAnswerError(Exception):
@@ -60,7 +62,15 @@ class HttpEndpoint:
         self._closed = False
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """The answer to a POST; header values hold no line ends. Raises NoAnswerError."""
+        """The answer to a POST.
+
+        Raises:
+            NoAnswerError: there was none.
+            ValueError: a header holds the end of a line; nothing was sent.
+        """
+        for name, value in headers.items():
+            if _ENDS_A_LINE.search(name) or _ENDS_A_LINE.search(value):
+                raise ValueError(f"the header {name[:_SHOWN_BYTES]!r} holds a CR, LF or NUL; nothing was sent")
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         head = f"{self._request_line}{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1", "replace")
         async with self._room:
@@ -172,6 +182,10 @@ class _Connection(asyncio.Protocol):
         self._fail(f"the connection was lost: {error}" if error else "the connection was closed before the answer")
 
     # What httptools tells.
+
+    def on_message_begin(self) -> None:
+        if self._waiting is None:  # nobody asked: its rest would pass for the next answer
+            self.is_free = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         match name.lower():

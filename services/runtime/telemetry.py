@@ -22,6 +22,7 @@ TRACE_STATE_KEY = "tracestate"
 REQUEST_ID_KEY = "x-request-id"
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_TRACE_STATE = re.compile(r"[\x20-\x7e]*")  # section 3.3.1.3.2, and all that HTTP and gRPC carry
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|credential", re.IGNORECASE)
 _MAX_TRACE_STATE = 512  # what the specification asks everybody to pass on at least
@@ -48,14 +49,18 @@ class TraceContext:
 
     @classmethod
     def parse(cls, traceparent: str, state: str = "") -> "TraceContext | None":
-        """The context in a `traceparent` header, None when it is not valid (section 2.2.2: then start a new trace)."""
+        """The context in a `traceparent` header, None when it is not valid (section 2.2.2: then start a new trace).
+
+        A `state` that is not printable ASCII is discarded, as section 3.3 allows: it would not pass as a header.
+        """
         match = _TRACEPARENT.fullmatch(traceparent)
         if match is None:
             return None
         version, trace_id, span_id, flags, rest = match.groups()
         if version == "ff" or (version == "00" and rest) or not int(trace_id, 16) or not int(span_id, 16):
             return None
-        return cls(trace_id=trace_id, span_id=span_id, flags=int(flags, 16), state=state[:_MAX_TRACE_STATE])
+        kept = state[:_MAX_TRACE_STATE] if _TRACE_STATE.fullmatch(state) else ""
+        return cls(trace_id=trace_id, span_id=span_id, flags=int(flags, 16), state=kept)
 
     def child(self, hex_id: Callable[[int], str] = random_hex) -> "TraceContext":
         """A new span of the same trace."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Server:
 
 @asynccontextmanager
 async def endpoint(
-    server: Server,
+    server: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     *,
     limit: float = 5.0,
     room: int = 8,
@@ -147,12 +147,41 @@ async def test_a_connection_that_the_server_closes_is_not_used_again(answer: byt
     assert server.connections == 2
 
 
-async def test_an_answer_nobody_asked_for_costs_the_connection() -> None:
-    """It must not be taken for that of the next request."""
-    server = Server(NO_CONTENT + b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", NO_CONTENT)
-    async with endpoint(server) as made:
+@pytest.mark.parametrize(
+    ("unasked", "then"),
+    [
+        pytest.param(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", NO_CONTENT, id="whole"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n", id="half a head"),
+        pytest.param(b"H", b"TTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", id="a byte"),
+    ],
+)
+async def test_an_answer_nobody_asked_for_costs_the_connection(unasked: bytes, then: bytes) -> None:
+    """Nor must its rest be taken for that of the next request."""
+    connections = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for left in (NO_CONTENT + unasked, then):
+            if not await reader.read(1000):
+                break
+            writer.write(left if connections == 1 else NO_CONTENT)
+        writer.close()
+
+    async with endpoint(answer) as made:
         assert [await made.post({}, b"1"), await made.post({}, b"2")] == [Answer(status=204)] * 2
-    assert server.connections == 2
+    assert connections == 2
+
+
+@pytest.mark.parametrize("text", ["a\r\nContent-Length: 0\r\n\r\nPOST /admin HTTP/1.1", "a\n", "a\r", "a\0"])
+async def test_a_header_that_ends_its_line_is_refused(text: str) -> None:
+    """In its name and in its value: what follows would pass for a request of its own. Nothing is sent."""
+    server = Server(NO_CONTENT)
+    async with endpoint(server) as made:
+        for headers in ({"tracestate": text}, {text: "a"}):
+            with pytest.raises(ValueError, match="nothing was sent"):
+                await made.post(headers, b"1")
+    assert server.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,25 @@ def test_received_context_is_continued_in_a_span_of_its_own() -> None:
     assert context.span_id != SPAN_ID
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        "a=b\r\nContent-Length: 0\r\n\r\nPOST /admin HTTP/1.1\r\nHost: evil",
+        "a=b\n",
+        "a=\0",
+        "a=é",
+        "a=b\x7f",
+        "x" * 512 + "\n",
+    ],
+)
+def test_vendor_state_that_no_header_holds_is_discarded(state: str) -> None:
+    """Section 3.3: it may be. Line ends would begin a request of their own over HTTP, and gRPC takes only ASCII."""
+    context = trace_from_mapping({"traceparent": HEADER, "tracestate": state})
+    assert (context.trace_id, context.state) == (TRACE_ID, "")
+    printable = "".join(map(chr, range(0x20, 0x7F)))
+    assert trace_from_mapping({"traceparent": HEADER, "tracestate": printable}).state == printable
+
+
 def test_context_is_written_into_the_outgoing_mapping() -> None:
     """The same for gRPC metadata, JMS properties and the Lambda client context."""
     properties = {"color": "red"}
