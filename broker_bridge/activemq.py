@@ -19,6 +19,7 @@ from broker_bridge.broker import (
     Login,
     RefusedError,
     UnconfirmedError,
+    refusal,
 )
 from broker_bridge.frame_writer import FrameWriter, WriterFullError
 from broker_bridge.frames import encode_frame
@@ -172,7 +173,7 @@ class ActiveMqConnection:
         elif answer is None:
             self._handler.on_error(receipt, reason)
         elif not answer.done():
-            answer.set_exception(RefusedError(f"{self.address}: {reason}"))
+            answer.set_exception(refusal(self.address, reason))
 
     async def _watch_silence(self) -> None:
         """Own heart-beats, judged on bytes: stomp.py's would wait behind a blocked write."""

@@ -5,6 +5,7 @@ BrokerError
 ├── ConnectionLostError   the connection ended; what was not confirmed may or may not have happened
 │   └── UnconfirmedError  we ended it, because the broker did not confirm a frame in time
 └── RefusedError          the broker answered a frame with ERROR; the connection may still live
+    ├── ForbiddenError    because the user may not do it: the broker itself is well
     └── OversizedError    the broker ends every connection on which it is sent the frame
 """
 
@@ -34,8 +35,18 @@ class RefusedError(BrokerError):
     """The broker refused a frame."""
 
 
+class ForbiddenError(RefusedError):
+    """The user the bridge logs in as may not do what a frame asks."""
+
+
 class OversizedError(RefusedError):
     """The broker does not take a frame of this size."""
+
+
+def refusal(address: "BrokerAddress", reason: str) -> RefusedError:
+    """What an ERROR frame means. ActiveMQ says `User x is not authorized to write to: queue://DLQ.orders`."""
+    kind = ForbiddenError if "not authorized" in reason else RefusedError
+    return kind(f"{address}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from broker_bridge.broker import BrokerError, UnconfirmedError
+from broker_bridge.broker import BrokerError, RefusedError, UnconfirmedError
 from broker_bridge.clock import Clock
 from broker_bridge.dead_letters import DeadLetter, legible
 from broker_bridge.dedup import Dedup
@@ -21,6 +21,8 @@ from broker_bridge.way_back import Broker
 _BURY_PAUSE_SECONDS = 1.0
 # While a broker has no room for a message it reads nothing from its connection, not even the ACKs that would make room.
 _NO_ROOM_PAUSE_SECONDS = 60.0
+# One that refuses to store, most likely for want of disk, is not asked again for every message.
+_REFUSED_PAUSE_SECONDS = 5.0
 _MAX_REMEMBERED = 10_000
 
 
@@ -127,6 +129,8 @@ class Failures:
         except BrokerError as error:
             self._log.warning("a dead letter could not be written", message_id=entry.message.id, reason=str(error))
             self._note_room(error)
+            if isinstance(error, RefusedError):
+                self._pause(_REFUSED_PAUSE_SECONDS)
             self._bury_later(entry, letter, _BURY_PAUSE_SECONDS)
             return
         self._unburied.pop(entry.key, None)
@@ -151,7 +155,10 @@ class Failures:
 
     def _note_room(self, error: BrokerError) -> None:
         if isinstance(error, UnconfirmedError):
-            self._no_room_until = self._clock.monotonic() + _NO_ROOM_PAUSE_SECONDS
+            self._pause(_NO_ROOM_PAUSE_SECONDS)
+
+    def _pause(self, seconds: float) -> None:
+        self._no_room_until = max(self._no_room_until, self._clock.monotonic() + seconds)
 
     def _bury_later(self, entry: Entry, letter: DeadLetter, seconds: float) -> None:
         self._unburied[entry.key] = letter

@@ -19,6 +19,7 @@ from broker_bridge.broker import (
     Connect,
     Connection,
     ConnectionLostError,
+    ForbiddenError,
     RefusedError,
 )
 from broker_bridge.dead_letters import REASON, DeadLetter, copy_headers, obstacle_to_copy, reasons_queue, story
@@ -261,7 +262,7 @@ class Session:
                 queue = self._route.dead_letter_queue(entry.message)
                 headers = copy_headers(entry.message, queue, story(entry.message, letter))
                 await self._move(connection, entry, headers)
-            except RefusedError as error:
+            except ForbiddenError as error:
                 obstacle = f"the broker refused the copy: {error}"
         if obstacle:
             self._log.warning("the broker moves the dead letter itself", message_id=entry.message.id, reason=obstacle)
@@ -292,13 +293,17 @@ class Session:
         await connection.request(encode_frame("NACK", {"id": entry.ack_id, "receipt": receipt}), receipt)
 
     async def _leave_to_broker(self, connection: Connection, entry: Entry, letter: DeadLetter) -> None:
-        """The story first, so that no dead letter is without one; then the NACK by which the broker moves it."""
+        """The story first, so that no dead letter is without one; then the NACK by which the broker moves it.
+
+        ActiveMQ removes the message even when it cannot store it as a dead letter: its disk is full, say. So no NACK is
+        sent to a broker that has just refused to store, unless it was for want of permission, which a NACK needs not.
+        """
         queue = reasons_queue(self._route.dead_letter_queue(entry.message))
         headers = {**story(entry.message, letter), "destination": to_stomp(queue), "persistent": "true"}
         told = f"reason-{self._epoch}-{next(self._numbers)}"
         try:
             await connection.request(encode_frame("SEND", {**headers, "receipt": told}, headers[REASON].encode()), told)
-        except RefusedError as error:
+        except ForbiddenError as error:
             self._log.warning("the reason of a dead letter could not be kept", queue=queue, reason=str(error))
         await self._nack(connection, entry)
 

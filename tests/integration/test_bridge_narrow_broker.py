@@ -10,7 +10,7 @@ import pytest
 from penstock.delivery.v1 import broker_message_pb2, delivery_service_pb2
 
 from deploy.local.activemq import CONFIGURATION
-from deploy.local.jms import JmsClient, JmsMessage
+from deploy.local.jms import JmsClient, JmsError, JmsMessage
 from deploy.local.part import PartSpec
 from tests.integration.bridge_harness import (
     RecordingService,
@@ -21,19 +21,27 @@ from tests.integration.bridge_harness import (
     rejected,
     retry,
     running_bridge,
+    stored,
 )
 from tests.integration.conftest import describe_activemq, running
 from tests.integration.parts import RunningPart
 
 MIB = 1024 * 1024
 STOMP = "${BROKER_STOMP_PORT}?maximumConnections=1000&amp;wireFormat.maxFrameSize="
-STORE = '<storeUsage limit="'
+# Room comes back soon after messages left; a full store refuses producers instead of letting them wait.
+SMALL_FILES = 'journalMaxFileLength="4mb" checkpointInterval="500" cleanupInterval="500"'
+CHANGES = {
+    f"{STOMP}104857600": f"{STOMP}{MIB}",
+    '<storeUsage limit="1 gb"': '<storeUsage limit="32 mb"',
+    "<kahaDB ": f"<kahaDB {SMALL_FILES} ",
+    "<systemUsage>\n        <memoryUsage>": '<systemUsage sendFailIfNoSpace="true">\n        <memoryUsage>',
+}
 
 
 def describe_narrow(data_directory: Path) -> PartSpec:
     """The stock broker with other limits."""
     text = CONFIGURATION.read_text(encoding="utf-8")
-    for old, new in ((f"{STOMP}104857600", f"{STOMP}{MIB}"), (f"{STORE}1 gb", f"{STORE}64 mb")):
+    for old, new in CHANGES.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
     configuration = data_directory.parent / "narrow.xml"
@@ -104,6 +112,24 @@ async def test_a_dead_letter_too_large_for_the_broker_to_take_back_is_moved_by_t
     assert [message.text for message in service.messages] == ["a", "b"]
     (letter,) = await bridge.dead_letters(queue)
     assert (letter.message.text, letter.reason.partition(": ")[2]) == (LARGE, "too long")
+
+
+async def test_dead_letters_wait_in_the_bridge_while_the_broker_has_no_room_for_them(
+    bridge: RunningBridge, service: RecordingService, jms: JmsClient, queue: str
+) -> None:
+    """By NACK the broker would remove them, although it cannot store them in the dead letter queue either."""
+    service.decide = lambda message: rejected("no") if message.text == "poison" else accepted()
+    texts = ["poison", "good", "poison"]
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text=text) for text in texts])
+    with pytest.raises(JmsError, match="store is Full"):
+        await asyncio.to_thread(jms.send, f"{queue}-ballast", [JmsMessage(data=b"x" * 2 * MIB)] * 20)
+    bridge.bridge.apply(stored("full", route(queue, service)))
+    await settled(bridge, "full", 1)
+    await eventually(lambda: sum(len(request.messages) for request in service.requests) == len(texts), "all tried")
+    await asyncio.to_thread(jms.drain, f"{queue}-ballast", keep=False)
+    await settled(bridge, "full", len(texts))
+    letters = await bridge.dead_letters(queue)
+    assert [(letter.message.text, letter.reason.partition(": ")[2]) for letter in letters] == [("poison", "no")] * 2
 
 
 async def test_a_message_too_large_to_be_copied_waits_in_the_bridge(

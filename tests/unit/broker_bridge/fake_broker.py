@@ -9,7 +9,7 @@ from broker_bridge.broker import (
     ConnectFailedError,
     ConnectionLostError,
     Handler,
-    RefusedError,
+    refusal,
 )
 from broker_bridge.frame_reader import Frame, FrameReader
 
@@ -72,7 +72,7 @@ class FakeConnection:
         commands = [command for command, headers, _ in self.frames if headers.get("receipt") == receipt]
         for command in commands:
             if reason := self._broker.refusals.get(command):
-                raise RefusedError(f"{self.address}: {reason}")
+                raise refusal(self.address, reason)
 
     async def close(self) -> None:
         self.write(b"DISCONNECT\n\n\x00")

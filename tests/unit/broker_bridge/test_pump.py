@@ -723,6 +723,22 @@ async def test_a_broker_without_room_for_a_dead_letter_is_left_in_peace_for_a_wh
         assert sorted(message.id for message, _ in broker.dead) == [f"ID:test-{number}" for number in (1, 2, 4, 6)]
 
 
+async def test_a_broker_that_refuses_a_dead_letter_is_asked_again_after_a_pause() -> None:
+    """Once, not for every message; good ones pass meanwhile."""
+    broker = FullBroker(RefusedError("No space left on device"))
+    async with running(decide=never(1, 2), broker=broker) as rig:
+        rig.receive(1)
+        await rig.until(lambda: len(broker.tried) == 1)
+        rig.pass_time(4.0)
+        rig.receive(2, 3)
+        await rig.settled(1)
+        assert len(broker.tried) == 1
+        broker.failure = None
+        rig.pass_time(6.0)
+        await rig.settled(3)
+        assert sorted(message.id for message, _ in broker.dead) == ["ID:test-1", "ID:test-2"]
+
+
 async def test_messages_are_acknowledged_before_the_dead_letters_of_their_batch_are_tried_again() -> None:
     """The broker may have no room for those."""
     broker = FullBroker(ConnectionLostError("gone"))

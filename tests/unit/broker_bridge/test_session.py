@@ -268,6 +268,16 @@ async def test_a_refused_copy_is_never_committed() -> None:
         assert rig.connection.commands[-1] == "NACK"
 
 
+@pytest.mark.parametrize("kind", [MessageKind.TEXT, MessageKind.EMPTY])
+async def test_a_broker_that_cannot_store_is_not_asked_to_move_a_message_itself(kind: MessageKind) -> None:
+    """It would remove the message although it cannot store the dead letter either."""
+    async with running(FakeBroker(refusals={"SEND": "No space left on device"})) as rig:
+        await rig.active()
+        with pytest.raises(RefusedError, match="No space left"):
+            await rig.session.dead_letter(entry(kind=kind), LETTER)
+        assert not {"NACK", "ACK", "COMMIT"} & set(rig.connection.commands)
+
+
 async def test_a_message_that_cannot_be_copied_is_left_to_the_broker_with_its_story_beside_it() -> None:
     """The story first."""
     async with running() as rig:
