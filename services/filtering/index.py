@@ -79,7 +79,7 @@ class Index(Generic[Owner]):
     def match_document(self, document: dict[str, Any] | None) -> list[Owner]:
         """The same for a JSON object that is parsed already, its numbers as Decimal; None is nothing to look at.
 
-        Nobody may change the document meanwhile.
+        Nobody may change the document meanwhile, another thread neither: the compiled match does not check for it.
 
         Raises:
             InvalidBodyError: nested too deeply.

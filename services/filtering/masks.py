@@ -11,10 +11,14 @@ PORTABLE = cast("Bitset", bitset)
 
 
 def compiled() -> Bitset | None:
-    """The implementation in C; None where it was not built, for want of a compiler."""
+    """The implementation in C; None where it was not built, for want of a compiler.
+
+    Raises:
+        ImportError: it was built, and cannot be loaded.
+    """
     try:
         return cast("Bitset", import_module("services.filtering._core"))
-    except ImportError:
+    except ModuleNotFoundError:
         return None
 
 

@@ -55,10 +55,14 @@ PORTABLE: Core = Portable()
 
 
 def compiled() -> Core | None:
-    """The form in C, see the folder `compiled`; None where it was not built."""
+    """The form in C, see the folder `compiled`; None where it was not built.
+
+    Raises:
+        ImportError: it was built, and cannot be loaded.
+    """
     try:
         return cast("Core", import_module("services.tracking._core"))
-    except ImportError:
+    except ModuleNotFoundError:
         return None
 
 

@@ -31,7 +31,8 @@ class TrackingServicer(tracking_service_pb2_grpc.TrackingServiceServicer):
 
     async def TrackEvent(self, request: pb.TrackEventRequest, _context: Context) -> Any:  # noqa: N802
         """Gives a serialized response: the bytes of one event, and of one result, are those of a batch of one."""
-        return await self._intake.track_encoded(request.SerializeToString() or _NO_EVENT, Source.EVENT_SOURCE_GRPC)
+        encoded = request.SerializeToString() if request.HasField("event") else _NO_EVENT
+        return await self._intake.track_encoded(encoded, Source.EVENT_SOURCE_GRPC)
 
     async def BatchTrackEvents(self, request: Any, _context: Context) -> Any:  # noqa: N802
         """Takes a serialized request and gives a serialized response: see `add_to_server`."""

@@ -1,4 +1,7 @@
-/* The match of one message: what index.py does with the facets of a message, for messages without arrays of objects. */
+/* The match of one message: what index.py does with the facets of a message, for messages without arrays of objects.
+
+   Nobody changes the document meanwhile: Index.match_document asks for that. So what it holds is borrowed throughout,
+   and an array that was found to hold scalars alone holds them still after Python was called. */
 
 #include "core.h"
 
@@ -167,9 +170,7 @@ static int look_at_all(struct state *state)
             done = field || !PyErr_Occurred() ? 1 : -1;
             continue;
         }
-        Py_INCREF(value); /* Python that is called may let others change the document */
         done = look_at(state, field, value) < 0 ? -1 : 1;
-        Py_DECREF(value);
     }
     return done;
 }

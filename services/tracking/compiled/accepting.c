@@ -139,10 +139,12 @@ static void take_back(Batch *batch)
     PyErr_Restore(kind, error, trace);
 }
 
+/* Empty for a buffer that nothing was put into, which has no address. */
+static PyObject *bytes_in(const Buffer *buffer) { return PyBytes_FromStringAndSize(buffer->at, buffer->size); }
+
 static PyObject *decided(const Batch *batch)
 {
-    return Py_BuildValue("(y#y#O)", batch->answer.at, batch->answer.size, batch->payload.at, batch->payload.size,
-                         batch->message_ids);
+    return Py_BuildValue("(NNO)", bytes_in(&batch->answer), bytes_in(&batch->payload), batch->message_ids);
 }
 
 PyObject *accept_all(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
@@ -150,7 +152,7 @@ PyObject *accept_all(PyObject *module, PyObject *const *arguments, Py_ssize_t co
     (void)module;
     if (count != 8 || !PyBytes_Check(arguments[0]) || !PyDict_Check(arguments[1]) || !PyBytes_Check(arguments[2])
         || !PyDict_Check(arguments[3]) || !PyDict_Check(arguments[4])) {
-        PyErr_SetString(PyExc_TypeError, "the arguments are those that splitting.py describes");
+        PyErr_SetString(PyExc_TypeError, "the arguments are those that core.py describes");
         return NULL;
     }
     Batch batch = {.verdicts = arguments[1], .new_ids = arguments[3], .before = arguments[4], .batch = arguments[5],

@@ -50,7 +50,7 @@ static inline PyObject *bytes_of(Bytes content)
     return PyBytes_FromStringAndSize((const char *)content.at, size_of(content));
 }
 
-/* The functions of the module, described in splitting.py. */
+/* The functions of the module, described in core.py. */
 PyObject *split(PyObject *module, PyObject *request);
 PyObject *programs_of(PyObject *module, PyObject *request);
 PyObject *accept_all(PyObject *module, PyObject *const *arguments, Py_ssize_t count);

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.filtering import masks
 from services.filtering.bitset import Bitset
 from services.filtering.masks import BITSET, PORTABLE, compiled
 
@@ -23,6 +24,21 @@ LISTS = st.lists(SLOTS, max_size=4)
 def slots_in(bits: Bitset, mask: Any) -> list[int]:
     """The slots of a mask, through the one operation that lists them."""
     return bits.pick(mask, [], list(range(MOST)))
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("not built"), ImportError("undefined symbol")], ids=repr)
+def test_only_what_was_not_built_is_done_without(error: ImportError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was built and cannot be loaded says so, instead of being slow without a word."""
+
+    def import_module(_name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(masks, "import_module", import_module)
+    if isinstance(error, ModuleNotFoundError):
+        assert compiled() is None
+    else:
+        with pytest.raises(ImportError, match="undefined symbol"):
+            compiled()
 
 
 @needs_compiled

@@ -37,7 +37,8 @@ async def test_one_event_gets_one_result(servicer: TrackingServicer) -> None:
 
 async def test_a_call_without_an_event_is_answered_like_an_empty_one(servicer: TrackingServicer) -> None:
     """A result, as every event gets."""
-    for request in (pb.TrackEventRequest(), pb.TrackEventRequest(event=TrackingEvent())):
+    newer = pb.TrackEventRequest.FromString(b"\xc0\x3e\x01")  # a field of a later version of the API
+    for request in (pb.TrackEventRequest(), pb.TrackEventRequest(event=TrackingEvent()), newer):
         response = pb.TrackEventResponse.FromString(await servicer.TrackEvent(request, NO_CONTEXT))
         assert response.result.outcome == INVALID
         assert response.result.reason.startswith("program_id is empty")
