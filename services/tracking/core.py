@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 Terms = tuple[bytes, bytes, Sequence[bytes], Sequence[bytes]]
-"""Of an accepting program: checksum, stamp, ends and templates, as `intake` has them."""
+"""Of an accepting program: checksum, stamp, ends and templates, as `verdict` has them."""
 
 
 class Core(Protocol):

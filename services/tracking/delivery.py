@@ -17,8 +17,9 @@ from services.runtime.delivery import deliver, short_message_id
 from services.runtime.errors import InvalidArgumentError
 from services.tracking.arrivals import event_from
 from services.tracking.event import MAX_MESSAGE_ID, TrackingEvent
-from services.tracking.intake import ACCEPTED, DUPLICATE, UNVERIFIED, Intake, Outcome, Source
+from services.tracking.intake import Intake, Source
 from services.tracking.json_event import event_from_text
+from services.tracking.results import ACCEPTED, DUPLICATE, UNVERIFIED, Outcome
 
 _STORED = (ACCEPTED, DUPLICATE, UNVERIFIED)
 

@@ -40,7 +40,10 @@ from services.tracking.http_request import (
     query_of,
     require_method,
 )
-from services.tracking.intake import (
+from services.tracking.intake import Intake, Source
+from services.tracking.json_event import event_from_json
+from services.tracking.redirects import require_allowed
+from services.tracking.results import (
     ACCEPTED,
     DUPLICATE,
     EXPIRED_PROGRAM,
@@ -48,12 +51,8 @@ from services.tracking.intake import (
     UNKNOWN_PROGRAM,
     UNVERIFIED,
     WRONG_CHECKSUM,
-    Intake,
     Outcome,
-    Source,
 )
-from services.tracking.json_event import event_from_json
-from services.tracking.redirects import require_allowed
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 

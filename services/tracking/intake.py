@@ -9,34 +9,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Protocol
 
 from penstock.tracking.v1 import tracking_event_pb2, tracking_service_pb2
 
 from services.tracking.arrivals import Arrival, arrival, arrivals_of, plain, require_batch
-from services.tracking.core import CORE, Core, Terms
+from services.tracking.core import CORE, Core
 from services.tracking.event import MAX_TEXT, TrackingEvent, event_fault, program_id_fault, shown, uuid7
 from services.tracking.facts import best_time, correct_clock, is_robot
 from services.tracking.frames import event_prefix
-from services.tracking.lookup import Finding, Unknown
+from services.tracking.lookup import Finding
 from services.tracking.privacy import IpAddresses, kept_address
-from services.tracking.results import encoded_refusal, success_templates
+from services.tracking.results import ACCEPTED, DECISIONS, DUPLICATE, INVALID, WRONG_CHECKSUM, Outcome, encoded_refusal
+from services.tracking.verdict import Verdict, verdict_of
 from services.tracking.window import DedupWindow
 
-Outcome = tracking_event_pb2.TrackOutcome
 Source = tracking_event_pb2.EventSource
 Response = tracking_service_pb2.BatchTrackEventsResponse
 
-ACCEPTED = tracking_event_pb2.TRACK_OUTCOME_ACCEPTED
-DUPLICATE = tracking_event_pb2.TRACK_OUTCOME_DUPLICATE
-UNKNOWN_PROGRAM = tracking_event_pb2.TRACK_OUTCOME_UNKNOWN_PROGRAM
-EXPIRED_PROGRAM = tracking_event_pb2.TRACK_OUTCOME_EXPIRED_PROGRAM
-INVALID = tracking_event_pb2.TRACK_OUTCOME_INVALID
-UNVERIFIED = tracking_event_pb2.TRACK_OUTCOME_UNVERIFIED
-WRONG_CHECKSUM = tracking_event_pb2.TRACK_OUTCOME_WRONG_CHECKSUM
-
-DECISIONS = (ACCEPTED, DUPLICATE, UNKNOWN_PROGRAM, EXPIRED_PROGRAM, INVALID, UNVERIFIED, WRONG_CHECKSUM)
 LATE_SECONDS = 86_400.0
 _PREFIXED = 1024
 _PREFIXES = tuple(event_prefix(size) for size in range(_PREFIXED))
@@ -57,31 +47,6 @@ class EventLog(Protocol):
 
         The future does not heed `cancel`. Raises ResourceExhaustedError when the log is full.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Verdict:
-    """What a program means for its events now: they are refused for `reason`, or stored with `stamp` and an end."""
-
-    outcome: Outcome
-    reason: str = ""
-    checksum: bytes = b""
-    stamp: bytes = b""
-    """Fields of the program, encoded: appended to the event's bytes they replace whatever the client sent there."""
-    ends: Sequence[bytes] = ()
-    """The same for the outcome and each combination of facts, see `_MARKS`. All are of one size."""
-    templates: Sequence[bytes] = ()
-    """Of the result of a stored event, see `results`."""
-
-    @property
-    def terms(self) -> Terms:
-        """What an accepting program adds, for `core`."""
-        return self.checksum, self.stamp, self.ends, self.templates
-
-    @property
-    def added_bytes(self) -> int:
-        """What stamp and end add to an event."""
-        return len(self.stamp) + len(self.ends[0]) if self.ends else 0
 
 
 @dataclass(slots=True)
@@ -203,7 +168,7 @@ class Intake:
             self.counts[outcome] += count
         return b"".join(decided.answer)
 
-    async def _verdicts(self, program_ids: AbstractSet[bytes], now: float) -> Mapping[bytes, _Verdict]:
+    async def _verdicts(self, program_ids: AbstractSet[bytes], now: float) -> Mapping[bytes, Verdict]:
         """What each program, or what is wrong with its id, means for its events."""
         names = [program_id.decode() for program_id in program_ids]
         faults = {name: fault for name in names if (fault := program_id_fault(name))}
@@ -211,7 +176,8 @@ class Intake:
         if faults:
             findings = {**findings, **faults}
         return {
-            program_id: _verdict(name, findings[name], now) for program_id, name in zip(program_ids, names, strict=True)
+            program_id: verdict_of(name, findings[name], now)
+            for program_id, name in zip(program_ids, names, strict=True)
         }
 
     def _reception(self, source: Source, now: float, address: str) -> bytes:
@@ -225,7 +191,7 @@ class Intake:
         return received.SerializeToString()
 
     def _accept_all(
-        self, request: bytes, verdicts: Mapping[bytes, _Verdict], reception: bytes, late_before: float
+        self, request: bytes, verdicts: Mapping[bytes, Verdict], reception: bytes, late_before: float
     ) -> _Decided | None:
         """As `_decide`, but only for a batch of which every event is plain, new and accepted."""
         window, batch = self._window, self._window.next_batch()
@@ -246,7 +212,7 @@ class Intake:
         )
 
     def _decide(
-        self, arrivals: Sequence[Arrival], verdicts: Mapping[bytes, _Verdict], reception: bytes, late_before: float
+        self, arrivals: Sequence[Arrival], verdicts: Mapping[bytes, Verdict], reception: bytes, late_before: float
     ) -> _Decided:
         """Runs without interruption, so that of two equal ids exactly one is new.
 
@@ -304,35 +270,3 @@ class Intake:
             del self._window.in_flight[batch]
             if not stored:
                 self._window.forget(message_ids, batch)
-
-
-def _verdict(program_id: str, finding: Finding | str, now: float) -> _Verdict:
-    if isinstance(finding, str):
-        return _Verdict(outcome=INVALID, reason=finding)
-    if finding is Unknown.ABSENT:
-        return _Verdict(outcome=UNKNOWN_PROGRAM, reason=f"program {program_id} does not exist")
-    if finding is Unknown.UNVERIFIED:
-        return _stored(UNVERIFIED, b"", "")
-    if reason := finding.refusal(now):
-        return _Verdict(outcome=EXPIRED_PROGRAM, reason=reason)
-    return _stored(ACCEPTED, finding.stamp, finding.checksum)
-
-
-@lru_cache(maxsize=10_000)
-def _stored(outcome: Outcome, stamp: bytes, checksum: str) -> _Verdict:
-    return _Verdict(
-        outcome=outcome,
-        checksum=checksum.encode(),
-        stamp=stamp,
-        ends=_ENDS[outcome],
-        templates=_TEMPLATES[outcome],
-    )
-
-
-# By 1 for a robot plus 2 for a late event. False is written out too: the last value wins, also over a client's true.
-_MARKS = [bytes((0xA8, 0x01, is_bot, 0xB0, 0x01, is_late)) for is_late in (0, 1) for is_bot in (0, 1)]
-_STORED = (ACCEPTED, UNVERIFIED)
-_ENDS = {
-    outcome: [TrackingEvent(verdict=outcome).SerializeToString() + marks for marks in _MARKS] for outcome in _STORED
-}
-_TEMPLATES = {outcome: success_templates(outcome) for outcome in _STORED}

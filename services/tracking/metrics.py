@@ -6,7 +6,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from services.tracking.group_commit import DurableLog
-from services.tracking.intake import Intake, Outcome
+from services.tracking.intake import Intake
+from services.tracking.results import Outcome
 from services.tracking.shipping import Shipper
 
 

@@ -11,9 +11,10 @@ from penstock.tracking.v1 import tracking_service_pb2_grpc
 from services.runtime.errors import FieldViolation, InvalidArgumentError, NotFoundError
 from services.runtime.paging import page_size, page_token, position_in
 from services.tracking.event import program_id_fault
-from services.tracking.intake import ACCEPTED, Intake, Source
+from services.tracking.intake import Intake, Source
 from services.tracking.program import Program
 from services.tracking.program_store import ProgramStore
+from services.tracking.results import ACCEPTED
 from services.tracking.stream import stream_batches
 
 SERVICE = pb.DESCRIPTOR.services_by_name["TrackingService"].full_name

@@ -14,7 +14,9 @@ from penstock.tracking.v1.tracking_service_pb2 import BatchTrackEventsRequest
 from services.runtime.errors import InvalidArgumentError, ResourceExhaustedError
 from services.tracking.core import CORE, PORTABLE, Core, compiled
 from services.tracking.event import event_fault
-from services.tracking.intake import (
+from services.tracking.intake import Intake, Response, Source
+from services.tracking.privacy import IpAddresses
+from services.tracking.results import (
     ACCEPTED,
     DUPLICATE,
     EXPIRED_PROGRAM,
@@ -22,11 +24,7 @@ from services.tracking.intake import (
     UNKNOWN_PROGRAM,
     UNVERIFIED,
     WRONG_CHECKSUM,
-    Intake,
-    Response,
-    Source,
 )
-from services.tracking.privacy import IpAddresses
 from tests.unit.tracking.intake_fixture import NOW, HeldLog, make_intake, program
 
 GRPC = Source.EVENT_SOURCE_GRPC

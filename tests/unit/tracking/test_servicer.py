@@ -9,8 +9,8 @@ from penstock.tracking.v1 import tracking_service_pb2 as pb
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.runtime.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
-from services.tracking.intake import ACCEPTED, DUPLICATE, INVALID, UNKNOWN_PROGRAM
 from services.tracking.program_store import MemoryProgramStore
+from services.tracking.results import ACCEPTED, DUPLICATE, INVALID, UNKNOWN_PROGRAM
 from services.tracking.servicer import Context, TrackingServicer
 from tests.unit.tracking.intake_fixture import HeldLog, make_intake
 
