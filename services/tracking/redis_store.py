@@ -126,12 +126,18 @@ class RedisProgramStore:
         return bool(deleted)
 
     async def list_after(self, program_id: str, limit: int) -> Sequence[Program]:
-        after = f"({program_id}" if program_id else "-"
-        with _reachable():
-            ids = await self._redis.zrangebylex(self._index_key, after, "+", start=0, num=limit)
-        names = [_bytes(name).decode() for name in ids]
-        programs = await self.get_many(names) if names else {}
-        return [programs[name] for name in names if name in programs]
+        found: list[Program] = []
+        while True:
+            after, wanted = f"({program_id}" if program_id else "-", limit - len(found)
+            with _reachable():
+                ids = await self._redis.zrangebylex(self._index_key, after, "+", start=0, num=wanted)
+            names = [_bytes(name).decode() for name in ids]
+            programs = await self.get_many(names) if names else {}
+            found += [programs[name] for name in names if name in programs]
+            # One that is deleted meanwhile is in the index alone; fewer than the limit would mean that none follow.
+            if len(names) < wanted or len(found) == limit:
+                return found
+            program_id = names[-1]
 
     async def watch(self, watcher: ProgramWatcher) -> None:
         attempt = 0

@@ -70,6 +70,21 @@ async def test_the_last_program_may_be_deleted(valkey: RunningPart) -> None:
         assert await store.get_many(["p"]) == {}
 
 
+async def test_a_program_that_is_deleted_while_it_is_listed_does_not_end_the_list(valkey: RunningPart) -> None:
+    """It is then in the index that was read, and no program any more; those behind it are listed all the same."""
+    async with (
+        store_on(valkey, prefix="deleting") as store,
+        Redis.from_url(f"redis://{valkey.addresses['redis']}/0") as redis,
+    ):
+        for program_id in "abcde":
+            await store.put(Program(program_id=program_id))
+        await redis.delete("deleting:program:b", "deleting:program:c")
+        assert [program.program_id for program in await store.list_after("", 3)] == ["a", "d", "e"]
+        assert [program.program_id for program in await store.list_after("", 9)] == ["a", "d", "e"]
+        assert [program.program_id for program in await store.list_after("a", 1)] == ["d"]
+        assert await store.list_after("e", 1) == []
+
+
 async def test_a_killed_server_is_told_and_followed_again(tmp_path: Path) -> None:
     """Programs are still there; changes are heard again without anybody's help."""
     async with running(describe_valkey, tmp_path) as server, store_on(server) as store, watching(store) as witness:
