@@ -6,6 +6,7 @@ body is read to a limit and no further.
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +15,13 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from services.runtime.aws import BlockingCalls
+
 CONNECT_SECONDS = 2.0
+"""For each address of a host."""
 _READ_BYTES = 64 * 1024
 _SHOWN_BYTES = 500
+_LOOK_UPS = 4  # of a host at the same time
 _KEPT_OPEN = 64  # connections without a request
 _INTERIM = range(100, 200)
 _ENDS_A_LINE = re.compile(r"[\r\n\0]")  # RFC 9110 section 5.5: what follows would pass for a header, or a request
@@ -56,6 +61,7 @@ class HttpEndpoint:
         self._port = parts.port or (443 if self._tls else 80)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._request_line = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        self._look_ups = BlockingCalls(_LOOK_UPS, "look-up")  # the log-ins at a broker wait for no name server
         self._room = room
         self._timeout = timeout
         self._idle: list[_Connection] = []
@@ -95,14 +101,28 @@ class HttpEndpoint:
         return None
 
     async def _connect(self) -> "_Connection":
-        loop = asyncio.get_running_loop()
+        """To the first address of the host that takes it."""
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
-        except TimeoutError:
-            raise NoAnswerError(f"no connection within {CONNECT_SECONDS:g} s") from None
+            found = await self._look_ups.run(socket.getaddrinfo, self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
             raise NoAnswerError(f"no connection: {error}") from error
+        failures: list[str] = []
+        for *_, (address, *_) in found:
+            try:
+                return await self._connect_to(str(address))
+            except TimeoutError:
+                failures.append(f"{address} does not answer within {CONNECT_SECONDS:g} s")
+            except OSError as error:
+                failures.append(f"{address}: {error}")
+        raise NoAnswerError(f"no connection: {'; '.join(failures)}")
+
+    async def _connect_to(self, address: str) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        name = self._host if self._tls else None  # what the certificate must be for
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, connection = await loop.create_connection(
+                _Connection, address, self._port, ssl=self._tls, server_hostname=name
+            )
         return connection
 
     def _put_back(self, connection: "_Connection") -> None:

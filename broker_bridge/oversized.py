@@ -3,6 +3,7 @@
 STOMP does not tell the limit (ActiveMQ's `wireFormat.maxFrameSize`; larger messages do arrive, from producers on other
 connectors), and a connection ends for many reasons. So a large message during whose copy the connection ended is
 suspected, and copied with no other copy beside it the next time: when that ends the connection too, it is too large.
+A suspect that never comes again (somebody else took it) keeps nobody waiting.
 """
 
 import asyncio
@@ -20,9 +21,11 @@ class Oversized:
     """Which messages of a route are suspected, and which are too large."""
 
     def __init__(self) -> None:
-        self._suspects: set[str] = set()
-        self._found: dict[str, None] = {}  # a set that keeps its order
-        self._turn = asyncio.Lock()
+        self._suspects: dict[str, None] = {}  # sets that keep their order
+        self._found: dict[str, None] = {}
+        self._copies = 0
+        self._alone = 0  # copies of suspects, and those that wait for their turn
+        self._ended = asyncio.Event()
 
     def __contains__(self, key: str) -> bool:
         return key in self._found
@@ -33,7 +36,7 @@ class Oversized:
 
         Raises ConnectionLostError when the copy's turn comes after the end.
         """
-        async with self._turn if self._suspects else contextlib.nullcontext():
+        async with self._turn(alone=key in self._suspects):
             if ended.done():  # at the copy of another one
                 raise ConnectionLostError(ended.result())
             try:
@@ -44,13 +47,34 @@ class Oversized:
                 if size >= LARGE_BYTES:
                     self._blame(key)
                 raise
-        self._suspects.discard(key)
+        self._suspects.pop(key, None)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, *, alone: bool) -> AsyncGenerator[None, None]:
+        """Several at the same time, or one alone, before whose turn no other one begins."""
+        self._alone += alone
+        try:
+            while self._copies if alone else self._alone:
+                self._ended.clear()
+                await self._ended.wait()
+            self._copies += 1
+            try:
+                yield
+            finally:
+                self._copies -= 1
+        finally:
+            self._alone -= alone
+            self._ended.set()
 
     def _blame(self, key: str) -> None:
-        if key not in self._suspects:
-            self._suspects.add(key)
-            return
-        self._suspects.discard(key)
-        self._found[key] = None
-        if len(self._found) > _MAX_REMEMBERED:
-            del self._found[next(iter(self._found))]
+        if key in self._suspects:
+            del self._suspects[key]
+            _remember(self._found, key)
+        else:
+            _remember(self._suspects, key)
+
+
+def _remember(keys: dict[str, None], key: str) -> None:
+    keys[key] = None
+    if len(keys) > _MAX_REMEMBERED:
+        del keys[next(iter(keys))]

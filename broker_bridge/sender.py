@@ -21,6 +21,8 @@ from broker_bridge.broker import (
 from broker_bridge.frames import encode_frame
 from broker_bridge.oversized import LARGE_BYTES
 
+_TRIES_ALONE = 2  # a connection may end by chance, and once more beside it: what is too large ends every one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
@@ -56,23 +58,29 @@ class Sender:
         except UnconfirmedError:
             raise
         except ConnectionLostError:
-            if sum(len(sending.body) for sending in sendings) < LARGE_BYTES:
+            largest = max(len(sending.body) for sending in sendings)  # each is a frame of its own
+            if largest < LARGE_BYTES:
                 raise
-            await self._send_alone(sendings)
-
-    async def _send_alone(self, sendings: Sequence[Sending]) -> None:
-        """On a connection of their own: when the broker ends this one too, it is because of them."""
+        else:
+            return
         async with self._alone:
-            connection = await self._open()
-            try:
-                await self._send(connection, sendings)
-            except UnconfirmedError:
-                raise
-            except ConnectionLostError as error:
-                size = sum(len(sending.body) for sending in sendings)
-                raise OversizedError(f"the broker ends the connection when it is sent {size} bytes: {error}") from None
-            finally:
-                await connection.close()
+            for _ in range(_TRIES_ALONE):
+                if not (ended := await self._sent_alone(sendings)):
+                    return
+        raise OversizedError(f"the broker ends the connection when it is sent {largest} bytes: {ended}")
+
+    async def _sent_alone(self, sendings: Sequence[Sending]) -> str:
+        """On a connection of their own: why it ended, empty when it did not."""
+        connection = await self._open()
+        try:
+            await self._send(connection, sendings)
+        except UnconfirmedError:
+            raise
+        except ConnectionLostError as error:
+            return str(error)
+        finally:
+            await connection.close()
+        return ""
 
     async def _send(self, connection: Connection, sendings: Sequence[Sending]) -> None:
         name = f"send-{next(self._numbers)}"

@@ -1,6 +1,7 @@
 """Connections to an HTTP endpoint, with servers that answer in every way of HTTP/1.1, and in some that are none."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -56,6 +57,7 @@ async def endpoint(
     room: int = 8,
     identity: Identity | None = None,
     trusted: Path | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[HttpEndpoint]:
     """An endpoint with this server behind it."""
     tls = None
@@ -65,7 +67,7 @@ async def endpoint(
     listening = await asyncio.start_server(server, "127.0.0.1", 0, ssl=tls)
     port = listening.sockets[0].getsockname()[1]
     made = HttpEndpoint(
-        f"http{'s' if tls else ''}://127.0.0.1:{port}/in?a=b",
+        f"http{'s' if tls else ''}://{host}:{port}/in?a=b",
         room=asyncio.Semaphore(room),
         timeout=limit,
         tls=ssl.create_default_context(cafile=trusted),
@@ -249,6 +251,55 @@ async def test_nobody_listens() -> None:
         made = HttpEndpoint(f"http://{host}/", room=asyncio.Semaphore(1), timeout=5.0)
         with pytest.raises(NoAnswerError, match="no connection"):
             await made.post({}, b"")
+
+
+def host_with(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> str:
+    """The name of a host with these addresses."""
+    real = socket.getaddrinfo
+
+    def looked_up(host: str, port: int, *args: object, **more: object) -> object:
+        names = addresses if host == "several.example" else (host,)
+        return [info for name in names for info in real(name, port, *args, **more)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr("socket.getaddrinfo", looked_up)
+    return "several.example"
+
+
+async def test_a_host_is_reached_at_the_first_address_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own time: a silent one before it leaves time for the next."""
+    monkeypatch.setattr("broker_bridge.http_endpoint.CONNECT_SECONDS", SHORT)
+    host = host_with(monkeypatch, "127.0.0.2", "127.0.0.3", "127.0.0.1")
+    server = Server(NO_CONTENT)
+    async with endpoint(server, host=host) as made:
+        with socket.socket() as silent, socket.socket() as queued:
+            silent.bind(("127.0.0.2", made._port))
+            silent.listen(0)
+            queued.connect(silent.getsockname())  # its queue is full: no connection is answered any more
+            assert await made.post({}, b"1") == Answer(status=204)
+    assert server.connections == 1
+
+
+async def test_all_addresses_of_a_host_share_the_time_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are silent."""
+    host = host_with(monkeypatch, *["127.0.0.2"] * 50)
+    async with endpoint(Server(NO_CONTENT), host=host, limit=SHORT) as made:
+        with socket.socket() as silent, socket.socket() as queued:
+            silent.bind(("127.0.0.2", made._port))
+            silent.listen(0)
+            queued.connect(silent.getsockname())
+            with pytest.raises(NoAnswerError, match="no answer within"):
+                await made.post({}, b"1")
+
+
+async def test_a_certificate_is_checked_for_the_name_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for the address it was found at."""
+    identity = authority(tmp_path, "endpoint")
+    host = host_with(monkeypatch, "127.0.0.1")
+    async with endpoint(Server(NO_CONTENT), identity=identity, trusted=identity.cert, host=host) as made:
+        with pytest.raises(NoAnswerError, match=r"not valid for 'several\.example'"):
+            await made.post({}, b"1")
 
 
 async def test_https_is_verified(tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ class FakeConnection:
                 raise refusal(self.address, reason)
 
     async def close(self) -> None:
-        self.write(b"DISCONNECT\n\n\x00")
+        if not self.ended.done():
+            self.write(b"DISCONNECT\n\n\x00")
         self.abort("closed")
 
     def abort(self, reason: str) -> None:

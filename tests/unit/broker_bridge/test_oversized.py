@@ -50,25 +50,58 @@ async def test_a_large_message_is_too_large_when_its_copy_ends_two_connections(
     assert "b" not in oversized
 
 
-async def test_beside_a_suspect_no_other_copy_runs() -> None:
-    """Otherwise the one would be blamed for the other; without a suspect all go at once."""
+class Beside:
+    """Which copies ran at the same time as each one."""
+
+    def __init__(self, oversized: Oversized) -> None:
+        self.seen: dict[str, set[str]] = {}
+        self._oversized = oversized
+        self._running: set[str] = set()
+
+    async def copied(self, key: str) -> None:
+        async with self._oversized.copying(key, LARGE, open_connection()):
+            self._running.add(key)
+            for _ in range(20):
+                for one in self._running:
+                    self.seen.setdefault(one, set()).update(self._running - {one})
+                await asyncio.sleep(0)
+            self._running.remove(key)
+
+
+@pytest.mark.parametrize("order", ["abcd", "badc", "cdba"])
+async def test_beside_a_suspect_no_other_copy_runs(order: str) -> None:
+    """Otherwise the one would be blamed for the other. What is not suspected goes at once."""
     oversized = Oversized()
-    running = most = 0
+    await asyncio.gather(*(copy(oversized, key, ConnectionLostError("closed")) for key in "ab"))
+    beside = Beside(oversized)
+    await asyncio.gather(*(beside.copied(key) for key in order))
+    assert beside.seen["a"] == beside.seen["b"] == set()
+    assert (beside.seen["c"], beside.seen["d"]) == ({"d"}, {"c"})
 
-    async def copied(key: str) -> None:
-        nonlocal running, most
-        async with oversized.copying(key, LARGE, open_connection()):
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0)
-            running -= 1
 
-    await asyncio.gather(copied("a"), copied("b"))
-    assert most == 2
+async def test_a_suspect_that_never_comes_again_keeps_nobody_waiting() -> None:
+    """Another bridge may have taken it; nor does the number of suspects grow without end."""
+    oversized = Oversized()
+    for number in range(2_000):
+        await copy(oversized, f"gone-{number}", ConnectionLostError("closed"))
+    beside = Beside(oversized)
+    await asyncio.gather(beside.copied("a"), beside.copied("b"))
+    assert beside.seen == {"a": {"b"}, "b": {"a"}}
+    assert len(oversized._suspects) == 1_000
+
+
+async def test_a_suspect_that_stops_waiting_for_its_turn_lets_the_others_go_on() -> None:
+    """As when its route ends."""
+    oversized = Oversized()
     await copy(oversized, "a", ConnectionLostError("closed"))
-    most = 0
-    await asyncio.gather(copied("a"), copied("b"), copied("c"))
-    assert most == 1
+    async with asyncio.timeout(5.0):
+        async with oversized.copying("b", LARGE, open_connection()):
+            suspect, other = (asyncio.ensure_future(copy(oversized, key, None)) for key in "ac")
+            await asyncio.sleep(0)
+            suspect.cancel()
+            await asyncio.wait([suspect])
+        await other
+    await copy(oversized, "c", None)
 
 
 async def test_a_copy_whose_connection_another_one_ended_is_not_blamed() -> None:
