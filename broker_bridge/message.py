@@ -46,11 +46,11 @@ _STANDARD_HEADERS = frozenset(
 _BOOLEANS = ("true", "false")
 _FORMS: Mapping[str, Callable[[str], bool]] = {
     "destination": lambda value: value.startswith("/"),
-    "expires": lambda value: not value or value.isdecimal(),
+    "expires": str.isdecimal,
     "persistent": lambda value: value in _BOOLEANS,
-    "priority": lambda value: not value or value.isdecimal(),
+    "priority": str.isdecimal,
     "redelivered": lambda value: value in _BOOLEANS,
-    "timestamp": lambda value: not value or value.isdecimal(),
+    "timestamp": str.isdecimal,
 }
 _STOMP_PREFIXES = {
     "/queue/": "queue://",
@@ -149,7 +149,9 @@ def _properties(headers: Mapping[str, str]) -> dict[str, str]:
     get = headers.get
     if not (
         headers["destination"][:1] == "/"
-        and (get("timestamp", "0") + get("expires", "0") + get("priority", "4")).isdecimal()
+        and get("timestamp", "0").isdecimal()
+        and get("expires", "0").isdecimal()
+        and get("priority", "4").isdecimal()
         and get("persistent", "true") in _BOOLEANS
         and get("redelivered", "true") in _BOOLEANS
     ):  # hardly ever: the forms of all headers take a while to check

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from broker_bridge.acknowledger import Acknowledger
-from broker_bridge.claims import claim
+from broker_bridge.claims import Claims, claim
 from broker_bridge.clock import Clock
 from broker_bridge.dead_letters import DeadLetter
 from broker_bridge.dedup import Dedup
@@ -226,10 +226,12 @@ class Pump:
         if matches is None:
             self._hold([attempt.entry for attempt in attempts], _FILTER_PAUSE_SECONDS)
             return
-        mine = await self._claim(attempts, matches)
-        await self._fan_out.deliver(mine)
-        await self._answer(mine)
-        await self._conclude(mine)
+        claims = await self._claim(attempts, matches)
+        await self._fan_out.deliver(claims.mine)
+        await self._answer(claims.mine)
+        await self._conclude(claims.mine)
+        for entry in claims.worn_out:
+            await self._failures.give_up(entry, _NEVER_ENDED, ErrorClass.POISON)
 
     async def _match(self, parcels: Sequence[Parcel]) -> Sequence[Match] | None:
         """Where the messages go; None when nobody can say now, which is no attempt of theirs."""
@@ -240,16 +242,14 @@ class Pump:
         except FilteringUnavailableError:
             return None
 
-    async def _claim(self, attempts: Sequence[Attempt], matches: Sequence[Match]) -> list[Attempt]:
-        """The attempts that may be made; what was delivered before is settled, what others deliver waits."""
+    async def _claim(self, attempts: Sequence[Attempt], matches: Sequence[Match]) -> Claims:
+        """Which attempts may be made; what was delivered before is settled, what others deliver waits."""
         claims = await claim(attempts, matches, self._dedup, self.route.retry)
         for entry, seconds in claims.busy:
             self._hold([entry], seconds)
-        for entry in claims.worn_out:
-            await self._failures.give_up(entry, _NEVER_ENDED, ErrorClass.POISON)
         self.stats.duplicates += len(claims.duplicates)
         self._settle(claims.duplicates)
-        return claims.mine
+        return claims
 
     async def _answer(self, attempts: Sequence[Attempt]) -> None:
         """Before the messages are noted as done: whoever asked shall not wait in vain when the bridge dies."""

@@ -118,6 +118,14 @@ def test_properties_of_the_name_of_a_header_are_told_by_their_values() -> None:
     assert decoded.destination == "queue://orders"
 
 
+@pytest.mark.parametrize("name", ["timestamp", "expires", "priority", "persistent", "redelivered"])
+def test_an_empty_property_of_the_name_of_a_header_is_kept(name: str) -> None:
+    """Beside the others, which are as the broker writes them."""
+    headers = {"timestamp": "1700000000123", "expires": "0", "priority": "4", "persistent": "true", name: ""}
+    frame = {"message-id": "ID:1", "destination": "/queue/q", **headers}
+    assert decode_message(frame, b"", source="queue://q", received_at=0).properties == {name: ""}
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "kind"),
     [

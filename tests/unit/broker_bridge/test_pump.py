@@ -751,6 +751,19 @@ async def test_messages_are_acknowledged_before_the_dead_letters_of_their_batch_
         assert broker.tried[1] == ["ack-2"]
 
 
+async def test_a_message_that_never_comes_to_an_end_is_given_up_after_its_batch_is_acknowledged() -> None:
+    """What was delivered now, and what was before."""
+    records = MemoryDedup()
+    for _ in range(3):
+        await records.claim([message(1).key])
+    await records.done([message(2).key])
+    broker = FullBroker(ConnectionLostError("gone"))
+    async with running(dedup=records, broker=broker) as rig:
+        rig.receive(1, 2, 3)
+        await rig.until(lambda: len(broker.tried) == 1)
+        assert sorted(broker.tried[0]) == ["ack-2", "ack-3"]
+
+
 async def test_a_fault_of_ours_loses_no_message() -> None:
     """The batch is tried again."""
 
