@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
@@ -33,7 +34,11 @@ _SHOWN_CHARACTERS = 500
 
 
 def cannot_be_read(service: str, error: Exception) -> Outcome:
-    """What it means for a message that not the service has answered: a proxy's page, a wrong endpoint."""
+    """What it means for a message that not the service has answered: a proxy's page, a wrong endpoint.
+
+    A fault of ours looks the same: the log tells where it was raised.
+    """
+    structlog.get_logger("aws_answers").warning("an answer cannot be read", service=service, exc_info=error)
     reason = f"what answers in place of {service} is not {service}: {type(error).__name__}: {error}"
     return Retry(reason=reason[:_SHOWN_CHARACTERS], error_class=ErrorClass.UNAVAILABLE)
 

@@ -1,10 +1,11 @@
 """What the answers of Lambda, SQS, SNS and Kinesis mean for a message."""
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pytest
+import structlog
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from penstock.delivery.v1.broker_message_pb2 import BrokerMessage
 
@@ -78,6 +79,27 @@ async def test_errors_of_the_lambda_api_are_told_apart(
     outcomes = await target.deliver([parcel(n) for n in range(messages)], ORIGIN)
     assert_all(outcomes, kind, error_class)
     assert len(outcomes) == messages
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        lambda client, calls: LambdaDelivery(
+            LambdaTarget(function_name="f"), client=client, calls=calls, event_source_arn="arn:x"
+        ),
+        lambda client, calls: SqsDelivery(SqsTarget(queue_url="https://q"), client=client, calls=calls),
+    ],
+    ids=["Lambda", "SQS"],
+)
+async def test_what_is_no_answer_of_the_service_is_logged_with_its_place(
+    calls: BlockingCalls, target: Callable[[FakeClient, BlockingCalls], Target]
+) -> None:
+    """It may be a fault of ours, which the reason alone would not tell; the messages wait."""
+    fault = AttributeError("no such thing")
+    with structlog.testing.capture_logs() as lines:
+        outcomes = await target(FakeClient(fault), calls).deliver([parcel(1)], ORIGIN)
+    assert_all(outcomes, Retry, UNAVAILABLE)
+    assert [line["exc_info"] for line in lines] == [fault]
 
 
 def assert_all(outcomes: Any, kind: type, error_class: ErrorClass) -> None:
