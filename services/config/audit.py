@@ -3,19 +3,22 @@
 A line that was changed, removed, inserted or moved breaks the chain: `penstock params audit verify` shows where. What
 was cut off at the end is found by comparing with a hash noted elsewhere (`--head`). Values are never in it.
 
-A full file is renamed to `audit.log.<number of its last record>` and the chain goes on in a new one.
+A full file is renamed to `audit.log.<number of its last record>` and the chain goes on in a new one, whose first record
+has the action `continue` and the highest revision of all before it: a start reads no further back.
 """
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import structlog
 
@@ -27,6 +30,8 @@ GENESIS = "0" * 64
 MAX_BYTES = 100 * 1024 * 1024
 
 _RETRY_SECONDS = 5.0
+_CONTINUE = "continue"
+_LISTINGS = 100
 
 
 class AuditLogError(PenstockError):
@@ -57,6 +62,15 @@ class Verdict:
     fault: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """Where a chain ends: number and hash of its last record, and the highest revision in it."""
+
+    sequence: int = 0
+    head: str = GENESIS
+    revision: int = 0
+
+
 class AuditLog:
     """Appends records to a file; an async context manager. A record is durable when `add` has returned.
 
@@ -66,11 +80,16 @@ class AuditLog:
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.time) -> None:
         self.path = path
         self._max_bytes = max_bytes
-        self.last_revision = 0
         self._now = now
-        self._sequence, self._head = 0, GENESIS
-        self._lines: list[bytes] = []
+        self._end = _End()
+        self._file = path  # what the descriptor is called
+        self._waiting: list[tuple[float, AuditRecord]] = []
         self._flush: asyncio.Future[None] | None = None
+
+    @property
+    def last_revision(self) -> int:
+        """The highest revision of a record that is written; 0 when none has one."""
+        return self._end.revision
 
     async def __aenter__(self) -> Self:
         """Raises AuditLogError, OSError."""
@@ -79,7 +98,7 @@ class AuditLog:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        if self._lines or self._flush:
+        if self._waiting or self._flush:
             await self._flushed()
         await asyncio.to_thread(self._thread.shutdown)
         os.close(self._descriptor)
@@ -90,9 +109,8 @@ class AuditLog:
         Raises:
             ResourceExhaustedError: they could not be written; they are tried again with the next ones.
         """
-        for record in records:
-            self._lines.append(self._line(record))
-            self.last_revision = max(self.last_revision, record.revision)
+        at = round(self._now(), 3)
+        self._waiting.extend((at, record) for record in records)
         await self._flushed()
 
     async def ready(self) -> None:
@@ -101,27 +119,21 @@ class AuditLog:
         Raises:
             ResourceExhaustedError: see `add`.
         """
-        if self._lines:
+        if self._waiting:
             await self._flushed()
-
-    def _line(self, record: AuditRecord) -> bytes:
-        self._sequence += 1
-        body: dict[str, Any] = {"seq": self._sequence, "at": round(self._now(), 3), **asdict(record)}
-        self._head = body["hash"] = _hash(self._head, body)
-        return json.dumps(body, ensure_ascii=False).encode() + b"\n"
 
     async def _flushed(self) -> None:
         """Writes what waits; callers that come meanwhile share the next write."""
         while self._flush and not self._flush.done():
             await asyncio.shield(self._flush)
-        if self._lines:  # a neighbour may have written ours too
+        if self._waiting:  # a neighbour may have written ours too
             self._flush = asyncio.ensure_future(self._write_waiting())
             await asyncio.shield(self._flush)
 
     async def _write_waiting(self) -> None:
-        count, data = len(self._lines), b"".join(self._lines)
+        waiting = tuple(self._waiting)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, data, self._sequence)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, waiting)
         except OSError as error:
             structlog.get_logger(component="audit").error("the audit log cannot be written", error=str(error))
             raise ResourceExhaustedError(
@@ -130,63 +142,96 @@ class AuditLog:
                 reason="ERROR_REASON_STORAGE_FULL",
                 metadata={"path": str(self.path)},
             ) from None
-        del self._lines[:count]
+        del self._waiting[: len(waiting)]
 
-    def _write(self, data: bytes, sequence: int) -> None:
-        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+    def _write(self, waiting: Sequence[tuple[float, AuditRecord]]) -> None:
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if not size and self._end.sequence:
+            begin = AuditRecord(principal="", action=_CONTINUE, name="/", revision=self._end.revision)
+            waiting = [(waiting[0][0], begin), *waiting]
+        data, end = _chained(waiting, self._end)
         try:
             written = 0
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
             os.fsync(self._descriptor)
         except OSError:
-            os.ftruncate(self._descriptor, end)
+            os.ftruncate(self._descriptor, size)
             raise
-        if end + len(data) >= self._max_bytes:
-            self._put_aside(sequence)
+        self._end = end
+        if size + len(data) >= self._max_bytes:
+            self._put_aside()
 
-    def _put_aside(self, sequence: int) -> None:
+    def _put_aside(self) -> None:
         """Begins a new file; where that is not possible the full one grows on. What was written stays confirmed."""
         following = self.path.with_name(f"{self.path.name}.next")
         try:
             descriptor = os.open(following, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-            self.path.rename(self.path.with_name(f"{self.path.name}.{sequence:012}"))
-            following.rename(self.path)
+            try:
+                self._file = self._file.rename(self.path.with_name(f"{self.path.name}.{self._end.sequence:012}"))
+                self._file = following.rename(self.path)
+            except OSError:
+                os.close(descriptor)
+                raise
+            os.close(self._descriptor)
+            self._descriptor = descriptor
             _sync_directory(self.path.parent)
         except OSError as error:
             structlog.get_logger(component="audit").error("the audit log cannot be put aside", error=str(error))
-            return
-        os.close(self._descriptor)
-        self._descriptor = descriptor
 
     def _open(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            data = self.path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):  # written when the process was killed, and confirmed to nobody
-                os.ftruncate(descriptor, whole)
-            for file in reversed(files_of(self.path)):
-                self._go_on_after(file)
-                if self._sequence and self.last_revision:
-                    break
+            files = files_of(self.path)
+            _drop_torn_line(next((file for file in reversed(files) if file.stat().st_size), self.path))
+            self._end = _end_of(files)
         except BaseException:
             os.close(descriptor)
             raise
         return descriptor
 
-    def _go_on_after(self, file: Path) -> None:
-        """Takes in the newest record, and the newest revision that has one, from a file older than those before."""
-        sequence, head = 0, GENESIS
+
+def _chained(records: Sequence[tuple[float, AuditRecord]], end: _End) -> tuple[bytes, _End]:
+    """The lines of records after `end`, and where they end."""
+    lines: list[bytes] = []
+    for at, record in records:
+        body: dict[str, Any] = {"seq": end.sequence + 1, "at": at, **asdict(record)}
+        body["hash"] = _hash(end.head, body)
+        lines.append(json.dumps(body, ensure_ascii=False).encode() + b"\n")
+        end = _End(sequence=body["seq"], head=body["hash"], revision=max(end.revision, record.revision))
+    return b"".join(lines), end
+
+
+def _drop_torn_line(file: Path) -> None:
+    """Cuts off what was written when the process was killed, and confirmed to nobody."""
+    data = file.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(file, whole)
+
+
+def _end_of(files: Sequence[Path]) -> _End:
+    """Where the chain in files, oldest first, ends.
+
+    The newest records may have lower revisions than some before them, or none: files are read back to one that begins
+    with a `continue` record.
+    """
+    end = _End()
+    for file in reversed(files):
+        first = last = None
+        revision = end.revision
         for number, line in enumerate(file.read_bytes().splitlines(), 1):
-            body = _body(line)
-            if body is None:
+            if (last := _body(line)) is None:
                 raise AuditLogError(f"{file} line {number} is no audit record: move the file away to begin a new one")
-            sequence, head = body["seq"], body["hash"]
-            self.last_revision = max(self.last_revision, body["revision"])
-        if not self._sequence:
-            self._sequence, self._head = sequence, head
+            first = first or last
+            revision = max(revision, last["revision"])
+        if first and last:
+            newest = end if end.sequence else _End(sequence=last["seq"], head=last["hash"])
+            end = replace(newest, revision=revision)
+            if first.get("action") == _CONTINUE:
+                break
+    return end
 
 
 def files_of(path: Path) -> list[Path]:
@@ -229,11 +274,27 @@ def verify(path: Path) -> Verdict:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Every line of a log, and where it is."""
-    for name in files_of(path):
-        with name.open("rb") as file:
+    """Every line of a log, and where it is; one at the end that is not written whole yet is none."""
+    files, stack = _opened(path)
+    with stack:
+        for name, file in files:
             for number, line in enumerate(file, 1):
-                yield (f"line {number}" if name == path else f"line {number} of {name.name}"), line
+                if line.endswith(b"\n") or name != path:
+                    yield (f"line {number}" if name == path else f"line {number} of {name.name}"), line
+
+
+def _opened(path: Path) -> tuple[Sequence[tuple[Path, BinaryIO]], ExitStack]:
+    """The files of a log as they are at one moment, also while its process puts them aside; the stack closes them."""
+    for _ in range(_LISTINGS):
+        names = files_of(path)
+        with ExitStack() as stack:
+            try:
+                files = [(name, stack.enter_context(name.open("rb"))) for name in names]
+            except FileNotFoundError:  # renamed since
+                continue
+            if files_of(path) == names:
+                return files, stack.pop_all()
+    raise FileNotFoundError(errno.ENOENT, "a file of the audit log is missing, or they change all the time", str(path))
 
 
 def _sync_directory(folder: Path) -> None:
