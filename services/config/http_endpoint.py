@@ -53,7 +53,7 @@ class HttpResponse:
 
 
 Answer = Callable[[HttpRequest], Awaitable[HttpResponse]]
-"""Must not raise."""
+"""Must not raise: the connection is broken off where it does."""
 
 
 class HttpEndpoint:
@@ -262,9 +262,14 @@ class _Connection(asyncio.Protocol):
                     await self._taken
                 if not keep_alive:
                     self._transport.close()
+        except BaseException:
+            self._transport.abort()
+            raise
         finally:
             self._answering = None
             self._due = self._loop.time() + self._endpoint.request_seconds
+            if self._endpoint.stopping:  # perhaps only since the last answer was written
+                self._transport.close()
             if self._paused and not self._transport.is_closing():
                 self._paused = False
                 self._transport.resume_reading()

@@ -20,6 +20,7 @@ class Place:
     def __init__(self, *, request_seconds: float = 30.0) -> None:
         self.open = asyncio.Event()
         self.open.set()
+        self.body = b""
         self.asked: list[HttpRequest] = []
         self.asked_first, self.asked_twice = asyncio.Event(), asyncio.Event()
         self.endpoint = HttpEndpoint(
@@ -32,7 +33,8 @@ class Place:
         if len(self.asked) > 1:
             self.asked_twice.set()
         await self.open.wait()
-        return HttpResponse(status=200, headers=(("x-path", request.path),), body=request.body or b"-")
+        body = self.body or request.body or b"-"
+        return HttpResponse(status=200, headers=(("x-path", request.path),), body=body)
 
 
 @asynccontextmanager
@@ -173,6 +175,47 @@ async def test_an_answer_in_progress_is_finished_before_the_end() -> None:
             await connected(place)
         for one in (writer, other):
             one.close()
+
+
+async def test_an_answer_that_is_slowly_taken_does_not_hold_up_the_end() -> None:
+    """The endpoint was stopped while the client did not read; the connection ends when it has."""
+    async with serving() as place:
+        place.body = b"x" * 32 * 1024 * 1024  # beyond what the kernel takes in
+        reader, writer = await connected(place)
+        writer.write(POST)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"connection: close" not in head
+        stopping = asyncio.ensure_future(place.endpoint.stop())
+        await asyncio.sleep(0)
+        assert place.endpoint.stopping
+        assert await reader.readexactly(len(place.body)) == place.body
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        await stopping
+        writer.close()
+
+
+async def test_an_answer_that_fails_breaks_off_the_connection() -> None:
+    """At once; the failure is told to the loop, the next client is answered."""
+
+    async def fail(_request: HttpRequest) -> HttpResponse:
+        raise LookupError("a fault of the application")
+
+    failures: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+    async with serving() as place:
+        reader, writer = await connected(place)
+        place.endpoint.answer = fail
+        writer.write(POST * 2)
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 10)
+        writer.close()
+        place.endpoint.answer = place.answer
+        reader, writer = await connected(place)
+        writer.write(POST)
+        assert (await answered(reader))[1] == b"hi"
+        writer.close()
+    gc.collect()
+    assert [str(failure) for failure in failures] == ["a fault of the application"]
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
