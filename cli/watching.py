@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ penstock params watch /prod/app
 penstock params watch / --since 1200 --json | jq --unbuffered .name
 """
 _COLUMNS = ("name", "version", "revision", "what", "value")
+_MAX_GONE = 200  # deleted names that are still shown; more than a terminal has lines
 _HIDDEN = "(SecureString, --decrypt shows it)"
 
 Show = Callable[[Row], None]
@@ -67,6 +69,7 @@ class LiveTable:
         self._path = path
         self._console = console
         self._rows: dict[str, Row] = {}
+        self._gone: dict[str, None] = {}  # the deleted ones among them, oldest first
         self._revision = 0
         self._caught_up = False
 
@@ -79,6 +82,12 @@ class LiveTable:
         before = self._rows.pop(row["name"], {})
         kept = row if row["event"] == "put" else {**before, **row}
         self._rows[row["name"]] = {**kept, "what": self._what(row)}
+        self._gone.pop(row["name"], None)
+        if row["event"] == "delete":
+            self._gone[row["name"]] = None
+            if len(self._gone) > _MAX_GONE:
+                oldest = next(iter(self._gone))
+                del self._gone[oldest], self._rows[oldest]
 
     def __rich__(self) -> "Table":
         from rich.table import Table  # noqa: PLC0415
@@ -86,12 +95,13 @@ class LiveTable:
 
         room = max(self._console.height - 4, 1)
         following = "following" if self._caught_up else "reading"
-        title = f"{self._path}: {len(self._rows)} parameters, {following}, revision {self._revision}. Ctrl-C ends."
+        count = len(self._rows) - len(self._gone)
+        title = f"{self._path}: {count} parameters, {following}, revision {self._revision}. Ctrl-C ends."
         table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left", expand=True)
         for column in _COLUMNS:
             is_last = column == _COLUMNS[-1]
             table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=1 if is_last else None)
-        for row in list(reversed(self._rows.values()))[:room]:
+        for row in islice(reversed(self._rows.values()), room):
             style = {"put": "", "deleted": "red", "now": "green"}.get(row["what"], "yellow")
             table.add_row(*(Text(_text(row, column), style=style) for column in _COLUMNS))
         return table

@@ -100,7 +100,7 @@ class ParameterWriter:
 
     def _publish(self, results: Sequence[_Done | Exception]) -> None:
         events = [event for result in results if isinstance(result, _Done) for event in result.events]
-        if events:  # attaching a label is none
+        if events:  # what failed, or changed nothing, leaves none
             self.revision = events[-1].revision
             self._on_commit(events)
 

@@ -55,6 +55,17 @@ def test_the_table_shows_each_parameter_once_and_the_newest_on_top() -> None:
     assert lines[2:] == ["/a 2 11 deleted two\\nlines", "/b 1 12 metadata labels stable=1; tags team=lab"]
 
 
+def test_the_table_forgets_what_was_deleted_long_ago() -> None:
+    """Names that come and go for ever cost nothing; what exists stays, and alone is counted."""
+    responses = [put("/stays", 1, 1, "v"), BOOKMARK]
+    for number in range(500):
+        gone = messages.ParameterDelete(name=f"/p{number}", revision=number + 1000)
+        responses += [put(f"/p{number}", 1, number + 10, "v"), messages.WatchParametersResponse(delete=gone)]
+    lines = drawn(*responses, put("/p499", 1, 2000, "back"), height=2000)
+    assert lines[0].startswith("/: 2 parameters, following")
+    assert [line.split()[0] for line in lines[2:]] == [*(f"/p{number}" for number in range(499, 299, -1)), "/stays"]
+
+
 def test_the_table_fits_the_terminal() -> None:
     """The newest stay; the title counts all."""
     lines = drawn(*(put(f"/p{number}", 1, number, "v") for number in range(1, 50)), height=10)
