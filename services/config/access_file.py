@@ -81,6 +81,8 @@ class AccessControl:
         self._look_seconds = look_seconds
         self._stamps = _stamps(path)
         self._decisions = Decisions(load_access(path))
+        self.generation = 0
+        """How often other rules came into force."""
 
     def allow(self, principal: str, action: Action, name: str) -> bool:
         """See `Decisions.allow`."""
@@ -127,6 +129,7 @@ class AccessControl:
             log.error("the changed access file is not used", error=error.message)  # noqa: TRY400
             return
         self._decisions = Decisions(access)
+        self.generation += 1
         self._on_trouble("")
         log.info("access rules changed", principals=len(access.principals), rules=len(access.rules))
 

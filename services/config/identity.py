@@ -16,6 +16,16 @@ class CallerIdentity:
     def __init__(self, access: AccessControl | None) -> None:
         self._access = access
 
+    @property
+    def generation(self) -> int:
+        """Another number when who calls may have to be asked again."""
+        return self._access.generation if self._access else 0
+
+    def confirm(self, context: "grpc.aio.ServicerContext[Any, Any]", principal: str) -> None:
+        """Raises UnauthenticatedError where the caller of a long call is not this principal any more."""
+        if self.of(context) != principal:
+            raise UnauthenticatedError(f"what this call was opened with is no proof of {principal} any more")
+
     def of(self, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
         """The principal.
 

@@ -122,8 +122,11 @@ class ConfigServicer(config_service_pb2_grpc.ConfigServiceServicer):
         self, request: messages.WatchParametersRequest, context: Context
     ) -> None:
         # Written from here, as bytes that are the same for all: with many watchers each step counts.
-        session = self._session(context)
+        session, generation = self._session(context), self._identity.generation
         events = session.follow(request.path, request.from_revision, decrypt=request.with_decryption)
         async with aclosing(events):
             async for event in events:
+                if generation != self._identity.generation:
+                    self._identity.confirm(context, session.principal)
+                    generation = self._identity.generation
                 await context.write(self._events.bytes_of(event))

@@ -52,7 +52,11 @@ if TYPE_CHECKING:
     from penstock.config.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
 
 SECURE = parameter_pb2.PARAMETER_TYPE_SECURE_STRING
-TOKENS = {"owner": "the-token-of-the-owner", "reader": "the-token-of-the-reader"}
+TOKENS = {
+    "owner": "the-token-of-the-owner",
+    "reader": "the-token-of-the-reader",
+    "leaver": "the-token-of-the-leaver",
+}
 RULES = """
 [[rules]]
 principals = ["owner"]
@@ -60,7 +64,7 @@ actions = ["read", "decrypt", "write", "delete", "label", "watch"]
 paths = ["/"]
 
 [[rules]]
-principals = ["reader"]
+principals = ["reader", "leaver"]
 actions = ["read", "watch"]
 paths = ["/open"]
 """
@@ -192,6 +196,27 @@ async def test_changed_rules_apply_to_open_watches(
     seen = await put(owner, "/later/a", "seen")
     assert await watch.next() == f"/later/a@{seen.revision}"
     watch.end()
+
+
+async def test_a_watch_ends_when_its_token_is_revoked(part: RunningPart, owner: "ConfigServiceAsyncStub") -> None:
+    """Before it would tell another change; whoever has the new token of the principal may watch."""
+    token = part.spec.data_directory / "leaver.token"
+    async with as_principal(part, TOKENS["leaver"]) as leaver:
+        watch = Watch(leaver, "/open/door")
+        assert (await watch.next()).startswith("=")
+        token.write_text("the-next-token-of-the-leaver")
+        assert isinstance(await refusal(asked_for_ever(leaver)), UnauthenticatedError)
+        seen = await put(owner, "/open/door", "v")
+        assert isinstance(await refusal(watch.next()), UnauthenticatedError)
+    async with as_principal(part, "the-next-token-of-the-leaver") as leaver:
+        watch = Watch(leaver, "/open/door")
+        assert await watch.next() == f"/open/door@{seen.revision}"
+        watch.end()
+
+
+async def asked_for_ever(stub: "ConfigServiceAsyncStub") -> None:
+    while True:
+        await stub.ExplainAccess(pb.ExplainAccessRequest(name="/open"))
 
 
 async def until_allowed(stub: "ConfigServiceAsyncStub", actions: Sequence[str]) -> None:
