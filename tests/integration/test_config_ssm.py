@@ -5,21 +5,25 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
+import grpc
 import pytest
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError, SSLError
 
-from deploy.local.part import PartSpec
+from deploy.local.part import PartNotReadyError, PartSpec
 from deploy.local.ports import free_port_numbers
 from deploy.local.services import python_process
+from services.runtime.channel import open_channel
 from tests.integration.conftest import running
 from tests.integration.parts import RunningPart
+from tests.integration.test_runtime_tls import authority, healthy
 
 KEY_ID, SECRET = "AKIAPENSTOCKTEST", "a-secret-of-the-test-client"
 
@@ -82,10 +86,19 @@ async def part(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
         yield part
 
 
-def client_of(part: RunningPart, *, key_id: str = KEY_ID, secret: str = SECRET, region: str = "eu-west-1") -> Any:
+def client_of(
+    part: RunningPart,
+    *,
+    key_id: str = KEY_ID,
+    secret: str = SECRET,
+    region: str = "eu-west-1",
+    scheme: str = "http",
+    trusted: Path | None = None,
+) -> Any:
     return boto3.client(
         "ssm",
-        endpoint_url=f"http://{part.addresses['ssm']}",
+        endpoint_url=f"{scheme}://{part.addresses['ssm']}",
+        verify=trusted and str(trusted),
         region_name=region,
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,
@@ -468,6 +481,35 @@ def test_a_signature_is_verified(part: RunningPart, key_id: str, secret: str, co
     ssm = client_of(part, key_id=key_id, secret=secret)
     assert code_of(ssm.get_parameter, Name="/app/colour") == code
     ssm.close()
+
+
+async def test_the_endpoint_speaks_tls(tmp_path: Path) -> None:
+    """With the certificate of the service: clients that trust another authority, or send plain text, get nothing."""
+    server, stranger = authority(tmp_path, "server"), authority(tmp_path, "stranger")
+
+    async def serves(address: str) -> None:
+        async with open_channel(address, tls_ca=server.cert) as channel:
+            try:
+                await healthy(channel)
+            except grpc.aio.AioRpcError as error:
+                raise PartNotReadyError(error.details()) from None
+
+    def with_tls(data_directory: Path) -> PartSpec:
+        spec = describe(data_directory)
+        tls = {"PENSTOCK_CONFIG_TLS_CERT": str(server.cert), "PENSTOCK_CONFIG_TLS_KEY": str(server.key)}
+        return replace(spec, environment={**spec.environment, **tls}, ready=partial(serves, spec.addresses["grpc"]))
+
+    async with running(with_tls, tmp_path / "data") as part:
+        ssm = client_of(part, scheme="https", trusted=server.cert)
+        put(ssm, "/tls/secret", "s" * 4096, Type="SecureString")
+        found = ssm.get_parameters_by_path(Path="/tls", WithDecryption=True)["Parameters"]
+        assert [one["Value"] for one in found] == ["s" * 4096]
+        ssm.close()
+        for scheme, error in (("https", SSLError), ("http", ConnectionClosedError)):
+            other = client_of(part, scheme=scheme, trusted=stranger.cert)
+            with pytest.raises(error):
+                other.get_parameter(Name="/tls/secret")
+            other.close()
 
 
 def test_stock_clients_are_pointed_here_by_their_variable(
