@@ -266,8 +266,9 @@ async def test_messages_survive_the_end_of_the_broker(activemq: RunningPart, jms
         await activemq.start()
     else:
         await activemq.restart()
-    drained = await asyncio.to_thread(jms.drain, name)
+    drained = await asyncio.to_thread(jms.drain, name, maximum=len(sent), idle_seconds=PATIENCE)
     assert [message.body for message in drained.messages] == sent
+    assert not (await asyncio.to_thread(jms.drain, name)).messages
 
 
 async def test_producer_rides_over_a_killed_broker(activemq: RunningPart, jms: JmsClient) -> None:
@@ -280,7 +281,7 @@ async def test_producer_rides_over_a_killed_broker(activemq: RunningPart, jms: J
     await activemq.kill()
     await activemq.start()
     confirmed = await sending
-    received += (await asyncio.to_thread(jms.drain, "ridden")).messages
+    received += (await asyncio.to_thread(jms.drain, "ridden", idle_seconds=PATIENCE / 2)).messages
     assert len(confirmed) == 2_000
     assert {message.headers["message-id"] for message in received} == set(confirmed)
 
