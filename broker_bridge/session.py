@@ -111,7 +111,7 @@ class Session:
         self._connection: Connection | None = None
         self._consumer: Consumer | None = None
         self._epoch = 0
-        self._transacted = 0
+        self._transacted = self._moving = 0
         self._renewing = self._closed = False
         self._transforming = Transforming(wanted=route.transform_maps, now=time.monotonic)
         self._oversized = Oversized()
@@ -280,13 +280,23 @@ class Session:
         return self._connection
 
     async def _move(self, connection: Connection, entry: Entry, headers: Mapping[str, str]) -> None:
+        if self._transacted >= _TRANSACTED_ACKS:
+            raise ConnectionLostError("the subscription is about to be renewed: the broker will send the message again")
+        self._moving += 1
+        try:
+            await self._copy(connection, entry, headers)
+        finally:
+            self._moving -= 1
+            # Not before the last one is through: a COMMIT that stays unconfirmed moves what nobody counts as moved.
+            if self._transacted >= _TRANSACTED_ACKS and not self._moving:
+                self._renew(f"the broker remembers {_TRANSACTED_ACKS} transacted ACKs")
+
+    async def _copy(self, connection: Connection, entry: Entry, headers: Mapping[str, str]) -> None:
         name = f"move-{self._epoch}-{next(self._numbers)}"
         body = entry.message.body
         async with self._oversized.copying(entry.key, len(body), connection.ended):
             await transfer(connection, name, headers=headers, body=body, ack_id=entry.ack_id)
         self._transacted += 1
-        if self._transacted >= _TRANSACTED_ACKS:
-            self._renew(f"the broker remembers {_TRANSACTED_ACKS} transacted ACKs")
 
     async def _nack(self, connection: Connection, entry: Entry) -> None:
         receipt = f"nack-{self._epoch}-{next(self._numbers)}"

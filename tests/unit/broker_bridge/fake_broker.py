@@ -69,6 +69,8 @@ class FakeConnection:
     async def request(self, frames: bytes, receipt: str) -> None:
         self.write(frames)
         await asyncio.sleep(0)
+        if self.ended.done():
+            raise ConnectionLostError(self.ended.result())
         commands = [command for command, headers, _ in self.frames if headers.get("receipt") == receipt]
         for command in commands:
             if reason := self._broker.refusals.get(command):

@@ -309,6 +309,17 @@ async def test_the_subscription_is_renewed_after_many_dead_letters() -> None:
         await rig.active(2)
 
 
+async def test_the_subscription_is_renewed_between_dead_letters() -> None:
+    """A COMMIT whose receipt never came would have moved a message that nobody counts."""
+    async with running() as rig:
+        await rig.active()
+        first = rig.connection
+        moves = [rig.session.dead_letter(entry(), LETTER) for _ in range(1100)]
+        results = await asyncio.gather(*moves, return_exceptions=True)
+        assert first.ended.done()
+        assert first.commands.count("COMMIT") == results.count(None) >= 1000
+
+
 async def test_closing_disconnects_in_order() -> None:
     """So that the broker has worked off everything written before."""
     async with running() as rig:
