@@ -271,6 +271,16 @@ class BridgeProcess:
                 sys.executable, "-m", self._module, cwd=REPOSITORY, env=environment, stderr=log, stdout=log
             )
 
+    async def is_active(self, route: str) -> bool:
+        """Whether the broker has confirmed the subscription of a route; not while nobody answers."""
+        async with open_channel(self.address) as channel:
+            try:
+                response = await BridgeServiceStub(channel).ListRoutes(bridge_service_pb2.ListRoutesRequest())
+            except grpc.aio.AioRpcError:
+                return False
+        active = bridge_service_pb2.ROUTE_STATUS_ACTIVE
+        return any(state.route.name == route and state.status == active for state in response.routes)
+
     async def stats(self, route: str) -> bridge_service_pb2.RouteStats | None:
         """What happened on a route; None while nobody answers."""
         async with open_channel(self.address) as channel:

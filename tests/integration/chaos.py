@@ -29,6 +29,7 @@ from tests.integration.parts import RunningPart
 _PAUSE_SECONDS = 2.0
 _DELIVERY_SECONDS = 1.5  # shorter than a pause: a stopped target is given up
 _QUIET_POLLS = 5
+_IDLE_POLLS = 50
 _POLL_SECONDS = 0.2
 _PATIENCE = 300.0
 _ROUTE = "chaos"
@@ -268,13 +269,17 @@ class Chaos:
         await strikes[fault]()
 
     async def _quiet(self, bridge: BridgeProcess) -> None:
-        """Waits until the bridge has been subscribed and has held nothing for a while."""
-        quiet = 0
+        """Waits until the bridge has been subscribed and has held nothing for a while.
+
+        One that has received nothing yet must be subscribed for longer: what is left may be on its way.
+        """
+        quiet, needed = 0, _QUIET_POLLS
         async with asyncio.timeout(_PATIENCE):
-            while quiet < _QUIET_POLLS:
+            while quiet < needed:
                 await asyncio.sleep(_POLL_SECONDS)
                 stats = await bridge.stats(_ROUTE)
-                holds_nothing = stats is not None and stats.received > 0 and stats.in_flight == 0
+                needed = _QUIET_POLLS if stats is not None and stats.received else _IDLE_POLLS
+                holds_nothing = stats is not None and not stats.in_flight and await bridge.is_active(_ROUTE)
                 quiet = quiet + 1 if holds_nothing else 0
 
     async def _report(self, bodies: Mapping[str, str], target: TargetProcess, exit_code: int, seconds: float) -> Report:
