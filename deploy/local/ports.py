@@ -1,15 +1,19 @@
 """The ports of the stack: fixed defaults moved by one offset, or free ones for tests; and who holds a taken one."""
 
+import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Protocol
 
 LOOPBACK = "127.0.0.1"
 # Above the registered services most machines run, below the range Linux takes outgoing ports from (32768).
-_FREE_RANGE = range(15_000, 32_000)
+_FREE_RANGE = "15000-31999"
+_FEWEST_PORTS = 100  # enough for several stacks, so that free ones are found
 _TCP_LISTEN = "0A"  # state column of /proc/net/tcp, proc_pid_net(5)
 
 
@@ -80,9 +84,16 @@ def free_ports() -> Ports:
 
 
 def free_port_numbers(count: int) -> list[int]:
-    """`count` different ports that can be bound now; each is held while the others are looked for."""
+    """`count` different ports that can be bound now; each is held while the others are looked for.
+
+    They come from 15000 to 31999, or from what PENSTOCK_FREE_PORTS names (`15000-19999`): two processes with ranges of
+    their own never choose the same port before either has bound it.
+
+    Raises:
+        ValueError: PENSTOCK_FREE_PORTS is no range of ports.
+    """
     held: list[socket.socket] = []
-    candidates = iter(random.sample(_FREE_RANGE, len(_FREE_RANGE)))
+    candidates = _candidates(os.environ.get("PENSTOCK_FREE_PORTS", _FREE_RANGE))
     try:
         while len(held) < count:
             listener = socket.socket()
@@ -95,6 +106,18 @@ def free_port_numbers(count: int) -> list[int]:
     finally:
         for listener in held:
             listener.close()
+
+
+@cache
+def _candidates(between: str) -> Iterator[int]:
+    """The ports of a range in random order, again and again: a port given out is bound long before its next turn."""
+    first, _, last = between.partition("-")
+    ports = range(int(first), int(last) + 1) if first.isdecimal() and last.isdecimal() else range(0)
+    if not 1 <= ports.start < ports.stop <= 65536 or len(ports) < _FEWEST_PORTS:  # noqa: PLR2004 - TCP
+        raise ValueError(
+            f"PENSTOCK_FREE_PORTS={between!r} is no range of {_FEWEST_PORTS} ports or more: set one such as 15000-19999"
+        )
+    return cycle(random.sample(ports, len(ports)))
 
 
 def check_free(ports: Mapping[str, int]) -> None:

@@ -55,6 +55,22 @@ def test_free_port_can_be_bound() -> None:
         listener.bind(("127.0.0.1", port))
 
 
+def test_free_ports_come_from_the_range_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes with ranges of their own cannot choose the same port; none is given out twice while others are left."""
+    monkeypatch.setenv("PENSTOCK_FREE_PORTS", "21000-21499")
+    numbers = [port for _ in range(40) for port in free_port_numbers(5)]
+    assert set(numbers) <= set(range(21_000, 21_500))
+    assert len(set(numbers)) == len(numbers)
+
+
+@pytest.mark.parametrize("wrong", ["21000", "21000-", "a-b", "0-4000", "65000-66000", "4000-3000", "21000-21010"])
+def test_a_range_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    """The error names the variable, its value and what to set."""
+    monkeypatch.setenv("PENSTOCK_FREE_PORTS", wrong)
+    with pytest.raises(ValueError, match=rf"PENSTOCK_FREE_PORTS='{wrong}' is no range .* such as 15000-19999"):
+        free_port_numbers(1)
+
+
 def test_taken_port_is_reported_with_number_purpose_owner_and_advice(taken: int) -> None:
     """The message says all that is needed to do something about it."""
     [free] = free_port_numbers(1)
