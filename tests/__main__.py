@@ -1,8 +1,8 @@
 """`python -m tests`: every check of the repository, then one summary.
 
-Tests wait for processes half of their time, so most checks run in two lanes beside each other; what a busy machine
-could fail has it for itself. A failing check does not stop the others. Skipped tests are listed with their reasons.
-The exit code is 0 only if all checks passed.
+Tests wait for processes a good part of their time, so two checks run beside each other, the longest first; what a busy
+machine could fail runs alone afterwards. A failing check does not stop the others. Skipped tests are listed with their
+reasons. The exit code is 0 only if all checks passed.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import Queue
 from threading import Lock
 from typing import TextIO
 
@@ -25,19 +26,23 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "build" / "reports"
 BIN = Path(sys.executable).parent
-# Lanes choose their free ports apart from each other.
-LANE_PORTS = ("15000-22999", "23000-31999")
-_printing = Lock()
+INTEGRATION = ROOT / "tests" / "integration"
+# Checks that run beside each other choose their free ports apart from each other.
+PORTS = ("15000-22999", "23000-31999")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A named check: commands that must all exit 0, one after the other, with variables of its own."""
+    """A named check: commands that must all exit 0, one after the other, with variables of its own.
+
+    Beside one that is `alone` no other runs.
+    """
 
     name: str
     commands: Sequence[Sequence[str]]
     report: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,35 +80,30 @@ ON_ACTIVEMQ_6 = integration_files(
     "bridge_retry",
     "bridge_sources",
 )
-# What a busy machine could fail although it is right: deadlines of stops, watchdogs, many kills under load.
-ALONE = integration_files("bridge_chaos", "tracking_durability")
+# What a busy machine could fail although it is right: beats of half a second, connections counted on a bad network,
+# many kills under load.
+ALONE = integration_files("bad_networks", "bench_load", "bridge_chaos", "bridge_pressure", "tracking_durability")
+ON_THE_BRIDGE = sorted({f"tests/integration/{file.name}" for file in INTEGRATION.glob("test_bridge_*.py")} - {*ALONE})
 # Contracts of adapters on broker, Valkey and AWS emulator in containers.
 ON_CONTAINERS = integration_files("bridge_dedup", "redis_program_store", "target_contract")
 
 
 def checks() -> Sequence[Check]:
-    """All of them."""
-    return [check for stage in stages() for lane in stage for check in lane]
-
-
-def stages() -> Sequence[Sequence[Sequence[Check]]]:
-    """Stages one after the other, each of lanes beside each other, each of checks one after the other."""
+    """All of them, in the order in which they are begun."""
     ruff = str(BIN / "ruff")
+    others = [f"--ignore={path}" for path in (*ON_THE_BRIDGE, *ALONE)]
     return (
-        (
-            (
-                Check(name="lint", commands=[(ruff, "check", "."), (ruff, "format", "--check", ".")]),
-                Check(name="types", commands=[(str(BIN / "mypy"), ".")]),
-                Check(name="imports", commands=[(str(BIN / "lint-imports"),)]),
-                Check(name="protos", commands=[("make", "--no-print-directory", "protos-check")]),
-                pytest_check("unit"),
-                pytest_check("containers"),
-                pytest_check("parts-in-containers", *ON_CONTAINERS, PENSTOCK_TEST_PARTS="containers"),
-                pytest_check("activemq-6.1", *ON_ACTIVEMQ_6, PENSTOCK_ACTIVEMQ="6.1"),
-            ),
-            (pytest_check("integration", "tests/integration", *(f"--ignore={path}" for path in ALONE)),),
-        ),
-        ((pytest_check("alone", *ALONE),),),
+        pytest_check("containers"),
+        pytest_check("integration", "tests/integration", *others),
+        pytest_check("bridge", *ON_THE_BRIDGE),
+        pytest_check("activemq-6.1", *ON_ACTIVEMQ_6, PENSTOCK_ACTIVEMQ="6.1"),
+        pytest_check("unit"),
+        pytest_check("parts-in-containers", *ON_CONTAINERS, PENSTOCK_TEST_PARTS="containers"),
+        Check(name="types", commands=[(str(BIN / "mypy"), ".")]),
+        Check(name="lint", commands=[(ruff, "check", "."), (ruff, "format", "--check", ".")]),
+        Check(name="imports", commands=[(str(BIN / "lint-imports"),)]),
+        Check(name="protos", commands=[("make", "--no-print-directory", "protos-check")]),
+        replace(pytest_check("alone", *ALONE), alone=True),
     )
 
 
@@ -125,30 +125,31 @@ def run(check: Check, log: Path | None = None) -> Outcome:
     return _read_report(check.name, check.report, exit_code=codes[-1], seconds=seconds)
 
 
-def run_stage(lanes: Sequence[Sequence[Check]]) -> list[Outcome]:
-    """Run lanes beside each other; the output of a check stays in one piece. Outcomes in the order of the lanes."""
-    if len(lanes) == 1:
-        return run_lane(lanes[0], beside_others=False)
-    apart = [
-        [replace(check, environment={"PENSTOCK_FREE_PORTS": ports, **check.environment}) for check in lane]
-        for lane, ports in zip(lanes, LANE_PORTS, strict=True)
-    ]
-    with ThreadPoolExecutor(len(apart)) as threads:
-        outcomes = threads.map(lambda lane: run_lane(lane, beside_others=True), apart)
-        return [outcome for lane in outcomes for outcome in lane]
+def run_beside(chosen: Sequence[Check]) -> list[Outcome]:
+    """Run as many at once as there are ranges of ports; the output of each is shown in one piece when it has ended."""
+    ports: Queue[str] = Queue()
+    for between in PORTS:
+        ports.put(between)
+    printing = Lock()
+
+    def run_one(check: Check) -> Outcome:
+        between, log = ports.get(), REPORTS / f"{check.name}.log"
+        print(f"{check.name} begins, and writes to {log}", flush=True)
+        environment = {"PENSTOCK_FREE_PORTS": between, **check.environment}
+        outcome = run(replace(check, environment=environment), log)
+        ports.put(between)
+        with printing:
+            print(f"\n== {check.name}: {outcome.seconds:.0f} s\n{log.read_text(errors='replace')}", flush=True)
+        return outcome
+
+    with ThreadPoolExecutor(len(PORTS)) as threads:
+        return list(threads.map(run_one, chosen))
 
 
-def run_lane(lane: Sequence[Check], *, beside_others: bool) -> list[Outcome]:
-    """Run checks one after the other; beside others, each one's output goes to a file that is shown when it ends."""
-    outcomes = []
-    for check in lane:
-        log = REPORTS / f"{check.name}.log" if beside_others else None
-        print(f"\n== {check.name}{f': writes to {log}' if log else ''}", flush=True)
-        outcomes.append(run(check, log))
-        if log:
-            with _printing:
-                print(f"\n== {check.name}: {outcomes[-1].seconds:.0f} s\n{log.read_text(errors='replace')}", flush=True)
-    return outcomes
+def run_alone(check: Check) -> Outcome:
+    """Run one with its output shown as it comes."""
+    print(f"\n== {check.name}", flush=True)
+    return run(check)
 
 
 def _read_report(name: str, report: Path, *, exit_code: int, seconds: float) -> Outcome:
@@ -197,11 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := set(chosen) - set(names):
         parser.error(f"no such check: {', '.join(sorted(unknown))}; choose of: {', '.join(names)}")
     REPORTS.mkdir(parents=True, exist_ok=True)
-    outcomes = []
-    for stage in stages():
-        wanted = [[check for check in lane if check.name in chosen] for lane in stage]
-        if lanes := [lane for lane in wanted if lane]:
-            outcomes += run_stage(lanes)
+    beside = [check for check in checks() if check.name in chosen and not check.alone]
+    alone = [check for check in checks() if check.name in chosen and check.alone]
+    outcomes = run_beside(beside) if len(beside) > 1 else [run_alone(check) for check in beside]
+    outcomes += [run_alone(check) for check in alone]
     summarize(outcomes, sys.stdout)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 

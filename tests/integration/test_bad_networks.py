@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from broker_bridge import activemq as activemq_adapter
 from deploy.local.jms import JmsClient, JmsMessage
 from services.runtime.health import HealthState
 from tests.integration.bridge_harness import RecordingService, bridge_settings, eventually, running_bridge
@@ -114,8 +115,11 @@ async def test_a_network_that_falls_silent_is_noticed_by_heartbeats(
     service: RecordingService,
     jms: JmsClient,
     queue: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The connection stays open and nothing comes: the bridge gives it up, and goes on when the network is back."""
+    monkeypatch.setattr(activemq_adapter, "_HEART_BEAT_SECONDS", 2.0)
+    monkeypatch.setattr(activemq_adapter, "_SILENCE_SECONDS", 5.0)
     settings = bridge_settings(activemq, valkey, broker_urls=(f"stomp://{network.address}",))
     async with running_bridge(settings) as bridge:
         await bridge.put("silent", route(queue, service))

@@ -106,7 +106,7 @@ async def test_an_absent_broker_is_waited_for(
         await activemq.start()
         await asyncio.to_thread(jms.send, queue, [JmsMessage(text="hello")])
         await eventually(lambda: len(service.messages) == 1, "delivered")
-        assert detail(bridge, "routes") == ""
+        await eventually(lambda: detail(bridge, "routes") == "", "nothing is wrong any more")
 
 
 async def test_a_bad_selector_makes_the_route_not_serving(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.__main__ import Check, Outcome, main, run, summarize
+from tests.__main__ import INTEGRATION, Check, Outcome, checks, main, run, run_beside, summarize
 
 REPORT = """<testsuites><testsuite errors="0" failures="{failures}" skipped="1" tests="3">
 <testcase classname="tests.unit.test_x" name="test_good"/>
@@ -60,6 +60,39 @@ def test_a_failing_command_fails_its_check_and_the_next_still_runs(tmp_path: Pat
     outcome = run(Check(name="lint", commands=[("false",), ("touch", str(mark))]))
     assert (outcome.passed, outcome.failed) == (0, 1)
     assert mark.exists()
+
+
+def test_every_integration_test_belongs_to_one_check() -> None:
+    """What a check names for itself, the one of all the others leaves out."""
+    commands = {check.name: check.commands[0] for check in checks()}
+    apart = [word for name in ("bridge", "alone") for word in commands[name] if word.startswith("tests/")]
+    left_out = [word.removeprefix("--ignore=") for word in commands["integration"] if word.startswith("--ignore=")]
+    assert "tests/integration" in commands["integration"]
+    assert sorted(apart) == sorted(left_out)
+    assert len(set(apart)) == len(apart) > 0
+    assert set(apart) <= {f"tests/integration/{file.name}" for file in INTEGRATION.glob("test_*.py")}
+
+
+def test_checks_beside_each_other_choose_different_ports_and_show_what_they_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each of two waits for what the other writes; a failure stays with its check, outcomes keep the order."""
+    monkeypatch.setattr("tests.__main__.REPORTS", tmp_path)
+    meet = (
+        'cd "$1"; echo "$PENSTOCK_FREE_PORTS" >"$2"; until [ -s "$3" ]; do sleep 0.01; done; echo "it is $2"; exit "$4"'
+    )
+    pair = (("one", "two", "1"), ("two", "one", "0"))
+    outcomes = run_beside(
+        [
+            Check(name=name, commands=[("timeout", "60", "sh", "-c", meet, "sh", str(tmp_path), name, other, code)])
+            for name, other, code in pair
+        ]
+    )
+    assert [(outcome.check, outcome.failed) for outcome in outcomes] == [("one", 1), ("two", 0)]
+    assert (tmp_path / "one").read_text() != (tmp_path / "two").read_text()
+    shown = capfd.readouterr().out
+    assert "it is one" in shown
+    assert "it is two" in shown
 
 
 def test_an_unknown_check_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

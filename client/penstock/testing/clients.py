@@ -38,7 +38,7 @@ Response = TypeVar("Response", bound=Message)
 DEFAULT_SECONDS = 30.0
 """How long a wait lasts at most unless told otherwise."""
 _PAUSE_SECONDS = 0.05
-_LAST_LOOK_SECONDS = 1.0  # for the words of an error
+_LAST_LOOK_SECONDS = 1.0  # for what a busy machine answers at the end of a wait, and for the words of an error
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
@@ -267,14 +267,14 @@ def until(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """The first true answer of `probe`, which is told the seconds that are left.
+    """The first true answer of `probe`, which is told the seconds that are left, at least one.
 
     A service that is away gives none. Raises `WaitError` with `what()` when there was none in `timeout` seconds.
     """
     end = now() + timeout
     while True:
         try:
-            if answer := probe(max(end - now(), _PAUSE_SECONDS)):
+            if answer := probe(max(end - now(), _LAST_LOOK_SECONDS)):
                 return answer
         except UnavailableError as error:
             if now() >= end:
