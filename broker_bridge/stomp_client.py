@@ -106,7 +106,14 @@ class StompTransport(Transport):  # type: ignore[misc]  # stomp.py has no types
             self._secure(kept)
         if self._given_up:
             self.shut_down()
+            kept.close()
             raise ConnectFailedException
+
+    def _BaseTransport__io_loop(self) -> None:  # noqa: N802
+        """As stomp.py's, which leaves the socket open when it was shut down before the loop began."""
+        super()._BaseTransport__io_loop()
+        if self.kept_socket is not None:
+            self.kept_socket.close()
 
     def _secure(self, connected: socket.socket) -> None:
         """TLS of our own instead of stomp.py's, which polls a non-blocking socket and has no limit on its end."""

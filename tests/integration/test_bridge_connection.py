@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 import stomp
+from stomp.exception import ConnectFailedException
 from stomp.transport import BaseTransport
 
 from broker_bridge.activemq import ActiveMq, ActiveMqConnection
 from broker_bridge.broker import BrokerAddress, ConnectFailedError, ConnectionLostError, Login, RefusedError
 from broker_bridge.frames import acks, encode_frame, subscribe
+from broker_bridge.stomp_client import HandOver, StompTransport
 from broker_bridge.transfer import transfer
 from deploy.local.activemq import BROKER_PASSWORD, BROKER_USER
 from deploy.local.jms import JmsClient, JmsMessage
@@ -72,9 +74,36 @@ def send_frame(queue: str, body: bytes, **headers: str) -> bytes:
     return encode_frame("SEND", {"destination": f"/queue/{queue}", "persistent": "true"} | headers, body)
 
 
-def test_stomp_py_still_reads_by_the_method_that_is_replaced() -> None:
-    """With another name its own, slower reader would run; this is the pin of the private name."""
+@pytest.mark.parametrize("moment", ["while it is made", "before it is read"])
+async def test_a_connection_that_is_given_up_early_leaves_no_socket_open(moment: str) -> None:
+    """stomp.py closes it only when its reader has run; the other side sees the end at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        hand_over = HandOver(asyncio.get_running_loop(), lambda _events: None)
+        transport = StompTransport(BrokerAddress("127.0.0.1", port), hand_over, timeout=10, tls=None)
+
+        def read_too_late(io_loop: Callable[[], None]) -> None:
+            transport.shut_down()
+            io_loop()
+
+        transport.override_threading(read_too_late)
+        if moment == "while it is made":
+            transport.shut_down()
+            with pytest.raises(ConnectFailedException):
+                transport.start()
+        else:
+            transport.start()
+        assert transport.kept_socket is not None
+        assert transport.kept_socket.fileno() == -1
+        peer, _ = listener.accept()
+        with peer:
+            assert peer.recv(1) == b""
+
+
+def test_stomp_py_still_has_the_methods_that_are_replaced() -> None:
+    """With other names its slower reader would run and sockets stay open; this pins the private names."""
     assert callable(getattr(BaseTransport, "_BaseTransport__read_frames", None))
+    assert callable(getattr(BaseTransport, "_BaseTransport__io_loop", None))
     assert str(stomp.__version__).startswith("9.0.")
 
 
