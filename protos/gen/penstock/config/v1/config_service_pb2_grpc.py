@@ -172,7 +172,8 @@ class ConfigServiceServicer(object):
 
     def WatchParameters(self, request, context):
         """Pushes every change below a path from a revision on. Ends with OUT_OF_RANGE (COMPACTED) when that revision is no longer
-        kept or the watcher fell too far behind: list again and watch from the listed revision.
+        kept or the watcher fell too far behind: list again and watch from the listed revision. Ends with UNAUTHENTICATED before
+        the next change when what the call was opened with, its token or certificate, is nobody's any more: take the new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,7 +60,8 @@ class ConfigServiceStub:
     """Tells what the caller may do with a name: which actions the access rules grant."""
     WatchParameters: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchParametersRequest, _config_service_pb2.WatchParametersResponse]
     """Pushes every change below a path from a revision on. Ends with OUT_OF_RANGE (COMPACTED) when that revision is no longer
-    kept or the watcher fell too far behind: list again and watch from the listed revision.
+    kept or the watcher fell too far behind: list again and watch from the listed revision. Ends with UNAUTHENTICATED before
+    the next change when what the call was opened with, its token or certificate, is nobody's any more: take the new one.
     """
 
 @_typing.type_check_only
@@ -95,7 +96,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """Tells what the caller may do with a name: which actions the access rules grant."""
     WatchParameters: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchParametersRequest, _config_service_pb2.WatchParametersResponse]  # type: ignore[assignment]
     """Pushes every change below a path from a revision on. Ends with OUT_OF_RANGE (COMPACTED) when that revision is no longer
-    kept or the watcher fell too far behind: list again and watch from the listed revision.
+    kept or the watcher fell too far behind: list again and watch from the listed revision. Ends with UNAUTHENTICATED before
+    the next change when what the call was opened with, its token or certificate, is nobody's any more: take the new one.
     """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -193,7 +195,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_config_service_pb2.WatchParametersResponse], _abc.AsyncIterator[_config_service_pb2.WatchParametersResponse]]:
         """Pushes every change below a path from a revision on. Ends with OUT_OF_RANGE (COMPACTED) when that revision is no longer
-        kept or the watcher fell too far behind: list again and watch from the listed revision.
+        kept or the watcher fell too far behind: list again and watch from the listed revision. Ends with UNAUTHENTICATED before
+        the next change when what the call was opened with, its token or certificate, is nobody's any more: take the new one.
         """
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
