@@ -19,10 +19,11 @@ from moto import mock_aws
 from moto.dynamodb.models.table import Table
 
 from services.config.dynamodb_store import DynamoDbStore
-from services.config.parameter import Parameter, ParameterEvent
-from services.config.store import ParameterStore
+from services.config.parameter import Parameter, ParameterEvent, Sealed
+from services.config.store import Decide, ParameterStore
+from services.config.update import ParameterUpdate, next_version
 from services.config.watch import Bookmark, WatchHub
-from services.runtime.errors import FailedPreconditionError
+from services.runtime.errors import AbortedError, FailedPreconditionError
 from tests.contracts.parameter_store import ParameterStoreContract, current, put
 
 FEW = 10  # moto takes its time
@@ -110,6 +111,36 @@ async def test_replicas_writing_at_the_same_time_share_one_order(place: Place) -
         await asyncio.gather(one._catch_up(), other._catch_up())
         assert [event.revision for event in heard[0]] == list(range(1, 23))
         assert heard[0] == heard[1]
+
+
+def expecting(version: int) -> Decide:
+    """A decision that writes only where this version is current."""
+    update = ParameterUpdate(name="/a", value="v", expected_version=version)
+
+    def seal(*_: object) -> Sealed:
+        pytest.fail("it is no secret")
+
+    def decide(current: Parameter | None, revision: int) -> Parameter:
+        return next_version(update, current, name="/a", revision=revision, now=0.0, seal=seal)
+
+    return decide
+
+
+async def test_of_replicas_that_expect_the_same_version_one_writes(place: Place) -> None:
+    """Compare-and-set over all of them: of puts and of a deletion at the same time."""
+    async with place.store() as one, place.store() as other:
+        await put(one, "/a")
+        puts = [store.put("/a", expecting(1)) for _ in range(3) for store in (one, other)]
+        results = await asyncio.gather(*puts, return_exceptions=True)
+        assert [one.version for one in results if isinstance(one, Parameter)] == [2]
+        assert len([one for one in results if isinstance(one, AbortedError)]) == 5
+        race = one.put("/a", expecting(2)), other.delete("/a", expected_version=2)
+        written, deleted = await asyncio.gather(*race, return_exceptions=True)
+        if isinstance(written, Parameter):
+            assert isinstance(deleted, AbortedError)
+        else:
+            assert isinstance(written, AbortedError)
+            assert isinstance(deleted, int)
 
 
 async def test_a_change_reaches_the_watchers_of_another_replica(place: Place) -> None:

@@ -205,6 +205,8 @@ def test_another_version_than_expected_is_a_conflict() -> None:
     assert caught.value.metadata == {"name": "/a", "expected_version": "3", "current_version": "4"}
     with pytest.raises(AbortedError, match="has version 0, not 3"):
         check_expected_version("/a", 3, None)
+    with pytest.raises(AbortedError, match="has version 4, not 3"):
+        after(replace(UPDATE, expected_version=3))
 
 
 def test_expecting_nothing_where_there_is_one() -> None:
