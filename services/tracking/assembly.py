@@ -11,6 +11,7 @@ from services.runtime.aws import BlockingCalls, aws_client
 from services.runtime.channel import open_channel
 from services.runtime.health import HealthBoard
 from services.runtime.http_server import HttpServer
+from services.tracking.bad_events import BadEventFile
 from services.tracking.browsers import BrowserRules
 from services.tracking.group_commit import DurableLog, LogLimits
 from services.tracking.http import HttpIntake
@@ -22,7 +23,7 @@ from services.tracking.persistence_sink import PersistenceSink
 from services.tracking.program_store import ProgramStore
 from services.tracking.redis_store import RedisProgramStore
 from services.tracking.settings import TrackingSettings
-from services.tracking.shipping import BadEventFile, CursorFile, Shipper, ShippingLimits
+from services.tracking.shipping import CursorFile, Shipper, ShippingLimits
 from services.tracking.stream_records import RequestLimits
 from services.tracking.window import DedupWindow
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 from google.protobuf.message import DecodeError
 
+from services.tracking.bad_events import older_file
 from services.tracking.event import TrackingEvent
 from services.tracking.frames import BadFrameError, Frame, bodies_of, is_torn_write, read_frames
 from services.tracking.log import Position
@@ -84,14 +85,13 @@ def bad_events(data_directory: Path) -> Iterator[BadEvent]:
     A last line that is still being written is left out.
     """
     path = data_directory / "bad-events.jsonl"
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                value = orjson.loads(line)
-                event = _decoded(base64.b64decode(value["event"]))
-                yield BadEvent(time=value["time"], reason=value["reason"], event=event)
+    for each in filter(Path.exists, (older_file(path), path)):
+        with each.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    value = orjson.loads(line)
+                    event = _decoded(base64.b64decode(value["event"]))
+                    yield BadEvent(time=value["time"], reason=value["reason"], event=event)
 
 
 def _decoded(body: bytes) -> TrackingEvent | None:

@@ -5,8 +5,6 @@ message id. Whole shipped segments are deleted. At most one batch is in memory, 
 """
 
 import asyncio
-import base64
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from penstock.persistence.v1 import persistence_service_pb2
 
 from services.runtime.errors import InternalError, InvalidArgumentError, PenstockError
 from services.runtime.retry import Backoff
+from services.tracking.bad_events import BadEventFile
 from services.tracking.frames import bodies_of, event_prefix
 from services.tracking.log import Chunk, Position
 
@@ -127,7 +126,7 @@ class Shipper:
         growth: Growth,
         sink: EventSink,
         cursor: "CursorFile",
-        bad_events: "BadEventFile",
+        bad_events: BadEventFile,
         limits: ShippingLimits | None = None,
         backoff: Backoff | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -288,33 +287,3 @@ class CursorFile:
             structlog.get_logger(component="shipping").warning(
                 "the cursor was not saved; after a restart events are shipped again", reason=str(error)
             )
-
-
-class BadEventFile:
-    """Events that can never be stored, one JSON object per line: `time` (s since 1970), `reason`, `event` (base64)."""
-
-    def __init__(self, path: Path, *, now: Callable[[], float]) -> None:
-        self._path = path
-        self._now = now
-
-    def add(self, events: Sequence[tuple[bytes, str]]) -> tuple[()]:
-        """Appends serialized events with their reasons; returns when they are on the disk."""
-        lines = b"".join(
-            orjson.dumps(
-                {"time": self._now(), "reason": reason, "event": base64.b64encode(event).decode()},
-                option=orjson.OPT_APPEND_NEWLINE,
-            )
-            for event, reason in events
-        )
-        with self._path.open("ab", buffering=0) as file:
-            before = file.seek(0, os.SEEK_END)
-            try:
-                rest = memoryview(lines)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            except OSError:
-                # What is written next must not continue half a line.
-                os.ftruncate(file.fileno(), before)
-                raise
-        return ()

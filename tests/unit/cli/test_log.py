@@ -9,8 +9,8 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 from typer.testing import CliRunner, Result
 
 from cli.__main__ import app
+from services.tracking.bad_events import BadEventFile
 from services.tracking.log import SegmentLog
-from services.tracking.shipping import BadEventFile
 
 
 def run(*arguments: str) -> Result:

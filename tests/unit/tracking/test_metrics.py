@@ -7,11 +7,12 @@ import pytest
 from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 from prometheus_client import CollectorRegistry
 
+from services.tracking.bad_events import BadEventFile
 from services.tracking.group_commit import DurableLog, LogLimits
 from services.tracking.intake import Source
 from services.tracking.log import SegmentLog
 from services.tracking.metrics import TrackingMetrics
-from services.tracking.shipping import BadEventFile, CursorFile, MemorySink, Shipper
+from services.tracking.shipping import CursorFile, MemorySink, Shipper
 from tests.unit.tracking.intake_fixture import HeldLog, make_intake
 
 

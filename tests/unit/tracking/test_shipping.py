@@ -16,9 +16,11 @@ from penstock.tracking.v1.tracking_event_pb2 import TrackingEvent
 
 from services.runtime.errors import InternalError, InvalidArgumentError, PenstockError, UnavailableError
 from services.runtime.retry import Backoff
+from services.tracking.bad_events import BadEventFile
 from services.tracking.frames import event_prefix
+from services.tracking.inspection import bad_events as set_aside
 from services.tracking.log import Position, SegmentLog
-from services.tracking.shipping import BadEventFile, CursorFile, MemorySink, Refused, Shipper, ShippingLimits
+from services.tracking.shipping import CursorFile, MemorySink, Refused, Shipper, ShippingLimits
 from tests.unit.tracking.nested_events import nested_event
 
 
@@ -313,6 +315,19 @@ def test_half_a_line_of_a_full_disk_is_taken_back(tmp_path: Path) -> None:
     bad_events.add([(b"second", "no")])
     lines = (tmp_path / "bad.jsonl").read_bytes().splitlines()
     assert [base64.b64decode(orjson.loads(line)["event"]) for line in lines] == [b"first", b"second"]
+
+
+def test_events_set_aside_take_a_bounded_room_and_the_newest_stay(tmp_path: Path) -> None:
+    """A full file is put aside in the place of the one before; both are listed, oldest first."""
+    path = tmp_path / "bad-events.jsonl"
+    bad_events = BadEventFile(path, max_bytes=1000, now=lambda: 5.0)
+    for number in range(100):
+        bad_events.add([(TrackingEvent(message_id=f"{number:03}").SerializeToString(), "no")])
+    line = len(path.read_bytes().splitlines()[0]) + 1
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2 * (1000 + line)
+    listed = [bad.event.message_id for bad in set_aside(tmp_path) if bad.event]
+    assert listed == [f"{number:03}" for number in range(100 - len(listed), 100)]
+    assert len(listed) * line > 1000
 
 
 def test_a_cursor_that_cannot_be_saved_does_not_stop_shipping(tmp_path: Path) -> None:
