@@ -148,6 +148,29 @@ def test_a_torn_end_of_an_older_segment_is_damage(open_log: Open) -> None:
         SegmentLog.open(_copy(log.directory))
 
 
+def test_a_segment_is_on_the_disk_before_the_next_one_has_a_name(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever syncs nothing himself, as at level os, does not find damage where a loss of power cut an older one."""
+    log = open_log()
+    on_disk: dict[int, int] = {}
+    named: list[list[bool]] = []
+
+    def note(file: int) -> None:
+        on_disk[os.fstat(file).st_ino] = os.fstat(file).st_size
+
+    def name(_directory: Path) -> None:
+        older = [path.stat() for path in segments(log)[:-1]]
+        named.append([on_disk.get(each.st_ino) == each.st_size for each in older])
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    monkeypatch.setattr("services.tracking.log.sync_directory", name)
+    for number in range(9):
+        log.append(b"%030d" % number, 1)
+    assert len(named) > 1
+    assert all(map(all, named))
+
+
 def test_a_missing_segment_is_damage(open_log: Open) -> None:
     """The message names it."""
     log = open_log()
