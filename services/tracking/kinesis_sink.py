@@ -7,11 +7,13 @@ out: its records are sent again, and consumers tell repetitions by the message i
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from penstock.persistence.v1.persistence_service_pb2 import PutEventsRequest
 
 from services.runtime.aws import BlockingCalls
@@ -26,6 +28,9 @@ from services.tracking.stream_records import (
     plain_records,
     requests_of,
 )
+
+_NOT_KINESIS = (ResponseParserError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What boto3 raises, and the reading of an answer, when something else answers in its place: a proxy's page, say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +123,26 @@ class KinesisSink:
         entries = [{"Data": record.data, "PartitionKey": record.key} for record in request]
         try:
             answer = self._client().put_records(Records=entries, **self._target)
+            failures = [_failure(result) for result in answer["Records"]]
         except (ClientError, BotoCoreError) as error:
             return [str(error)] * len(request)
-        # API_PutRecords: results have the order of the request, and an ErrorCode where a record was not taken.
-        codes = [result.get("ErrorCode", "") for result in answer["Records"]]
-        return (
-            codes if len(codes) == len(request) else [f"{len(codes)} results for {len(request)} records"] * len(request)
-        )
+        except _NOT_KINESIS as error:
+            structlog.get_logger(component="shipping").warning("an answer cannot be read", exc_info=error)
+            return [f"what answers is not Kinesis: {type(error).__name__}: {error}"[:500]] * len(request)
+        if len(failures) != len(request):
+            return [f"{len(failures)} results for {len(request)} records"] * len(request)
+        return failures
+
+
+def _failure(result: Mapping[str, Any]) -> str:
+    """Why a record was not taken; empty when it was.
+
+    API_PutRecords: results have the order of the request, an ErrorCode where a record was not taken, and a
+    SequenceNumber where it was.
+    """
+    if code := result.get("ErrorCode"):
+        return str(code)
+    return "" if result.get("SequenceNumber") else "a result without SequenceNumber and ErrorCode"
 
 
 def _settle(lanes: dict[str, deque[StreamRecord]], request: Sequence[StreamRecord], report: Sequence[str]) -> list[str]:

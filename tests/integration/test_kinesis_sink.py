@@ -16,6 +16,7 @@ from services.runtime.errors import UnavailableError
 from services.tracking.kinesis_sink import KinesisSink
 from services.tracking.shipping import Refused
 from services.tracking.stream_records import PartitionKey, RequestLimits
+from tests.integration.http_place import OtherPlace, Response
 from tests.integration.kinesis_place import Trouble, TroubledKinesis
 from tests.integration.parts import RunningPart
 from tests.integration.tracking_harness import intake
@@ -176,6 +177,26 @@ async def test_a_stream_that_does_not_exist_is_trouble_and_not_the_end_of_events
     """They wait until somebody creates it; the reason is that of the service."""
     with pytest.raises(UnavailableError, match=r"stream nosuch: 5 records are left: .*ResourceNotFound"):
         await sink_of(aws_emulator.addresses["http"], "nosuch").put(payload_of(events(5, cookies=5)), 5)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"Records": []}', "0 results for 2 records"),
+        (b'{"Records": [{"SequenceNumber": "1", "ShardId": "s"}]}', "1 results for 2 records"),
+        (b'{"Records": [{"SequenceNumber": "1", "ShardId": "s"}, {}]}', "without SequenceNumber"),
+        (b'{"Records": [{"SequenceNumber": "1", "ShardId": "s"}, 7]}', "is not Kinesis"),
+        (b"{}", "is not Kinesis"),
+        (b"", "is not Kinesis"),
+        (b"<!DOCTYPE html><p>Log in to the network", "is not Kinesis"),
+    ],
+    ids=["none", "too few", "empty", "no result", "no results", "nothing", "page"],
+)
+async def test_an_answer_that_does_not_tell_of_every_record_is_trouble(body: bytes, said: str) -> None:
+    """Whatever it is that answers: the shipper goes on and sends again what was not told of."""
+    response = Response(headers=(("Content-Type", "application/x-amz-json-1.1"),), body=body)
+    with OtherPlace(response) as place, pytest.raises(UnavailableError, match=said):
+        await sink_of(place.address, "events").put(payload_of(events(2, cookies=2)), 2)
 
 
 async def test_an_intake_ships_to_a_stream(

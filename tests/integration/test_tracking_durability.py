@@ -17,7 +17,7 @@ import pytest
 from deploy.local.part import PartSpec
 from tests.integration.conftest import running
 from tests.integration.forked_intake import forked_intake
-from tests.integration.intake_kills import kill_moments, killed_in_a_storm
+from tests.integration.intake_kills import events, kill_moments, killed_in_a_storm
 from tests.integration.parts import RunningPart
 from tests.integration.power_loss import JOURNAL, lose_power
 from tests.integration.tracking_harness import NOWHERE, Intake, describe_intake, intake_of
@@ -82,6 +82,12 @@ async def test_what_was_acknowledged_at_level_disk_survives_a_loss_of_power(redi
     chance = random.Random(7)
     async with forgetful(tmp_path, redis, ack_level="disk", log_segment_bytes="300000") as (where, journal):
         await where.put_program("p")
+        first = events("first", 1)
+        await where.track(*first)  # in the first segment, before any other one is begun
+        await where.part.kill()
+        await asyncio.to_thread(lose_power, where.part.spec.data_directory / "log", journal, chance)
+        assert {one.message_id for one in first} <= set(where.logged())
+        await where.start()
         for loss in range(3):
             assert await lost_by_power(where, journal, f"loss-{loss}", chance) == set()
             await where.start()
