@@ -336,6 +336,15 @@ LANE = route(
 )
 
 
+async def test_the_lanes_of_a_route_share_its_bytes() -> None:
+    """Each may take its part of `max_in_flight_bytes` ahead."""
+    mib = 1024 * 1024
+    for lanes, renewed in ((1, False), (2, True)):
+        async with running(replace(LANE, lanes=lanes, max_in_flight_bytes=4 * mib)) as rig:
+            rig.receive(1, 2, 3, body=b"x" * mib)
+            assert bool(rig.pump.renewal()) is renewed
+
+
 async def test_a_lane_keeps_the_order_of_its_messages_over_failures() -> None:
     """What failed is tried again before anything else is delivered; what is given up makes way."""
     outcomes: dict[str, list[Outcome]] = {"ID:test-2": [REFUSED], "ID:test-3": [REFUSED] * 3}

@@ -320,6 +320,21 @@ async def test_the_subscription_is_renewed_between_dead_letters() -> None:
         assert first.commands.count("COMMIT") == results.count(None) >= 1000
 
 
+async def test_dead_letters_without_a_pause_do_not_put_the_renewal_off() -> None:
+    """Of two at a time one is always on its way."""
+    async with running() as rig:
+        await rig.active()
+        first = rig.connection
+
+        async def give_up_many() -> None:
+            with pytest.raises(ConnectionLostError):
+                for _ in range(1100):
+                    await rig.session.dead_letter(entry(), LETTER)
+
+        await asyncio.gather(give_up_many(), give_up_many())
+        assert 1000 <= first.commands.count("COMMIT") <= 1002
+
+
 async def test_closing_disconnects_in_order() -> None:
     """So that the broker has worked off everything written before."""
     async with running() as rig:

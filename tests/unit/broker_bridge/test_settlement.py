@@ -83,6 +83,16 @@ def test_acks_of_a_lost_connection_are_dropped() -> None:
     assert ledger.in_flight() == 0
 
 
+def test_no_receipt_of_a_lost_connection_is_waited_for() -> None:
+    """It never comes: the next connection would be given up as one that does not confirm."""
+    ledger = opened()
+    ledger.settle([received(ledger, 1)], now=0.0)
+    assert ledger.acks_due(now=0.0) is not None
+    ledger.open_epoch()
+    assert ledger.unconfirmed_since() is None
+    assert ledger.idle()
+
+
 def test_a_message_being_delivered_is_not_delivered_again_after_a_reconnection() -> None:
     """Its new ack id takes the place of the old one."""
     ledger = opened()

@@ -153,7 +153,8 @@ async def test_a_change_reaches_the_watchers_of_another_replica(place: Place) ->
         assert first.value == "one"
         assert isinstance(await anext(watch), Bookmark)
         await put(one, "/w/a", "two")
-        second = await anext(watch)
+        async with asyncio.timeout(30):
+            second = await anext(watch)
         assert isinstance(second, Parameter)
         assert second.value == "two"
         await watch.aclose()
