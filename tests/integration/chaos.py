@@ -67,6 +67,11 @@ class Campaign:
     work_seconds: float = 0.005
     module: str = "broker_bridge"
 
+    @property
+    def bound(self) -> int:
+        """The most messages that are with the target at the same time."""
+        return self.concurrency * self.batch
+
     def messages(self) -> list[str]:
         """The bodies, shuffled."""
         bodies = [json.dumps({"number": number}) for number in range(self.good)]
@@ -92,7 +97,7 @@ def drawn(count: int, seed: int) -> list[Fault]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What became of the messages. `repeated` counts per fault, in order, what its window brought twice."""
+    """What became of the messages. `repeated` counts per fault, in order, what it brought twice."""
 
     campaign: Campaign
     lost: int
@@ -105,7 +110,6 @@ class Report:
     def violations(self) -> list[str]:
         """Every promise that was broken."""
         campaign = self.campaign
-        bound = campaign.concurrency * campaign.batch
         wanted = {"poison": campaign.poison, "refused": campaign.refused}
         broken = []
         if self.lost:
@@ -113,7 +117,7 @@ class Report:
         if self.left:
             broken.append(f"{self.left} messages are left in the queue")
         for fault, count in self.repeated:
-            if count > (0 if fault in _OF_THE_BROKER else bound):
+            if count > (0 if fault in _OF_THE_BROKER else campaign.bound):
                 broken.append(f"{count} messages arrived twice after {fault}")
         if any(self.dead.get(kind, 0) != count for kind, count in wanted.items()) or set(self.dead) - set(wanted):
             broken.append(f"dead letters are {dict(self.dead)}, not {wanted}")
@@ -291,7 +295,7 @@ class Chaos:
             campaign=self.campaign,
             lost=len(set(bodies) - target.ids - ended),
             left=left.count,
-            repeated=_repeated(self._struck, target.arrivals),
+            repeated=repeated(self._struck, target.arrivals, bound=self.campaign.bound),
             dead=_dead(letters, bodies),
             exit_code=exit_code,
             seconds=seconds,
@@ -311,18 +315,27 @@ def _dead(letters: JmsDrain, bodies: Mapping[str, str]) -> Mapping[str, int]:
     return found
 
 
-def _repeated(struck: Sequence[tuple[int, Fault]], arrivals: Sequence[tuple[int, str]]) -> Sequence[tuple[Fault, int]]:
-    counts = [0] * len(struck)
-    before = 0
-    seen: set[str] = set()
-    for at, identifier in arrivals:
-        if identifier in seen:
-            window = sum(moment <= at for moment, _ in struck) - 1
-            if window < 0:
-                before += 1
-            else:
-                counts[window] += 1
-        seen.add(identifier)
+def repeated(
+    struck: Sequence[tuple[int, Fault]], arrivals: Sequence[tuple[int, str]], *, bound: int
+) -> Sequence[tuple[Fault, int]]:
+    """How many arrivals each fault brought twice; both are ordered by their moments.
+
+    What bridge and target have in flight when one of them is struck arrives at most `bound` arrivals away from that
+    moment. It comes again when the broker sends it again, which may be after the next fault. Everything else that
+    comes again is due to the last fault before it.
+    """
+    counts, first, before = [0] * len(struck), dict[str, int](), 0
+    positions = [sum(at < moment for at, _ in arrivals) for moment, _ in struck]
+    for position, (at, identifier) in enumerate(arrivals):
+        if first.setdefault(identifier, position) == position:
+            continue
+        last = sum(moment <= at for moment, _ in struck) - 1
+        near = [index for index in range(last + 1) if abs(first[identifier] - positions[index]) <= bound]
+        causes = [index for index in near if struck[index][1] not in _OF_THE_BROKER]
+        if last < 0:
+            before += 1
+        else:
+            counts[causes[-1] if causes else last] += 1
     if before:
         raise AssertionError(f"{before} messages arrived twice before the first fault")
     return [(fault, count) for (_, fault), count in zip(struck, counts, strict=True)]
