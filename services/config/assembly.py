@@ -13,6 +13,7 @@ from services.config.guard import Guard
 from services.config.http_endpoint import HttpEndpoint
 from services.config.identity import CallerIdentity
 from services.config.key_file import LocalKeys
+from services.config.memory_store import MemoryStore
 from services.config.parameter import Deletion, MetadataChange, Notice, Parameter, ParameterEvent
 from services.config.pattern import PatternProcess
 from services.config.registry import ParameterRegistry
@@ -23,7 +24,7 @@ from services.config.settings import ConfigSettings
 from services.config.sqlite_store import SqliteStore
 from services.config.ssm import Place
 from services.config.ssm_http import SsmHttp
-from services.config.store import MemoryStore, ParameterStore
+from services.config.store import ParameterStore
 from services.config.watch import WatchHub
 from services.runtime.aws import aws_client
 from services.runtime.errors import OutOfRangeError

@@ -27,10 +27,10 @@ from services.config.crypto import SecretBox
 from services.config.guard import Guard
 from services.config.identity import CallerIdentity
 from services.config.key_file import LocalKeys
+from services.config.memory_store import MemoryStore
 from services.config.registry import ParameterRegistry
 from services.config.schemas import SchemaBook
 from services.config.servicer import SERVICE, ConfigServicer
-from services.config.store import MemoryStore
 from services.config.watch import WatchHub
 from services.runtime.channel import open_channel
 from services.runtime.errors import (

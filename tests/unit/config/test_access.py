@@ -16,10 +16,10 @@ from services.config.audit import AuditLog, records_of
 from services.config.crypto import SecretBox
 from services.config.guard import Guard, Session
 from services.config.key_file import LocalKeys
+from services.config.memory_store import MemoryStore
 from services.config.parameter import Parameter, ParameterType, Sealed
 from services.config.registry import ParameterRegistry
 from services.config.schemas import SchemaBook
-from services.config.store import MemoryStore
 from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark, WatchHub
 from services.runtime.errors import NotFoundError, PermissionDeniedError, UnauthenticatedError

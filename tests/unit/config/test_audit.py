@@ -12,7 +12,7 @@ import pytest
 from services.config import audit
 from services.config.assembly import note_unaudited
 from services.config.audit import GENESIS, AuditLog, AuditLogError, AuditRecord, files_of, records_of, verify
-from services.config.store import MemoryStore
+from services.config.memory_store import MemoryStore
 from services.runtime.errors import ResourceExhaustedError
 from tests.contracts.parameter_store import put
 

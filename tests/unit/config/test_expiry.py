@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from services.config.expiry import Expiry
-from services.config.store import MemoryStore
+from services.config.memory_store import MemoryStore
 from services.runtime.errors import ResourceExhaustedError
 from tests.contracts.parameter_store import current, names, put
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.config.store import MemoryStore, ParameterStore
+from services.config.memory_store import MemoryStore
+from services.config.store import ParameterStore
 from tests.contracts.parameter_store import KEPT_REVISIONS, ParameterStoreContract
 
 

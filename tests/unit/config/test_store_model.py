@@ -8,10 +8,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.config.memory_store import MemoryStore
 from services.config.parameter import Deletion, Parameter, ParameterEvent
 from services.config.path import Selector
 from services.config.sqlite_store import SqliteStore
-from services.config.store import MemoryStore, ParameterStore
+from services.config.store import ParameterStore
 from services.runtime.errors import PenstockError
 from tests.contracts.parameter_store import put
 

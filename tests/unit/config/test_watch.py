@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from services.config.memory_store import MemoryStore
 from services.config.parameter import Deletion, MetadataChange, Notice, Parameter, ParameterEvent
-from services.config.store import Listing, MemoryStore
+from services.config.store import Listing
 from services.config.watch import Bookmark, WatchHub
 from services.runtime.errors import OutOfRangeError, UnavailableError
 from tests.contracts.parameter_store import put
