@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -91,17 +91,21 @@ def free_port_numbers(count: int) -> list[int]:
 
     Raises:
         ValueError: PENSTOCK_FREE_PORTS is no range of ports.
+        OSError: every port of the range was tried, and fewer than `count` of them can be bound.
     """
+    between = os.environ.get("PENSTOCK_FREE_PORTS", _FREE_RANGE)
+    candidates = islice(_candidates(between), len(_ports_in(between)))
     held: list[socket.socket] = []
-    candidates = _candidates(os.environ.get("PENSTOCK_FREE_PORTS", _FREE_RANGE))
     try:
         while len(held) < count:
-            listener = socket.socket()
-            held.append(listener)
-            try:
-                listener.bind((LOOPBACK, next(candidates)))
-            except OSError:
-                held.pop().close()
+            port = next(candidates, None)
+            if port is None:
+                raise OSError(
+                    f"only {len(held)} of {count} ports can be bound on {LOOPBACK} in {between}, each of which was "
+                    "tried: end what holds the others, or set PENSTOCK_FREE_PORTS to another range"
+                )
+            if listener := _bound(port):
+                held.append(listener)
         return [listener.getsockname()[1] for listener in held]
     finally:
         for listener in held:
@@ -111,13 +115,29 @@ def free_port_numbers(count: int) -> list[int]:
 @cache
 def _candidates(between: str) -> Iterator[int]:
     """The ports of a range in random order, again and again: a port given out is bound long before its next turn."""
+    ports = _ports_in(between)
+    return cycle(random.sample(ports, len(ports)))
+
+
+def _ports_in(between: str) -> range:
     first, _, last = between.partition("-")
     ports = range(int(first), int(last) + 1) if first.isdecimal() and last.isdecimal() else range(0)
     if not 1 <= ports.start < ports.stop <= 65536 or len(ports) < _FEWEST_PORTS:  # noqa: PLR2004 - TCP
         raise ValueError(
             f"PENSTOCK_FREE_PORTS={between!r} is no range of {_FEWEST_PORTS} ports or more: set one such as 15000-19999"
         )
-    return cycle(random.sample(ports, len(ports)))
+    return ports
+
+
+def _bound(port: int) -> socket.socket | None:
+    """A socket that holds a port; None when it is taken."""
+    listener = socket.socket()
+    try:
+        listener.bind((LOOPBACK, port))
+    except OSError:
+        listener.close()
+        return None
+    return listener
 
 
 def check_free(ports: Mapping[str, int]) -> None:

@@ -71,6 +71,14 @@ def test_a_range_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, wrong:
         free_port_numbers(1)
 
 
+def test_a_range_without_enough_free_ports_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search ends after one turn through the range; the error names the range and what to do, and holds no port."""
+    monkeypatch.setenv("PENSTOCK_FREE_PORTS", "14700-14799")
+    with pytest.raises(OSError, match=r"of 101 ports .* in 14700-14799, each .* set PENSTOCK_FREE_PORTS"):
+        free_port_numbers(101)
+    assert free_port_numbers(1)[0] in range(14_700, 14_800)
+
+
 def test_taken_port_is_reported_with_number_purpose_owner_and_advice(taken: int) -> None:
     """The message says all that is needed to do something about it."""
     [free] = free_port_numbers(1)
