@@ -5,23 +5,19 @@ that of the client.
 """
 
 import asyncio
-import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
-import uvloop
-from grpc_health.v1 import health_pb2_grpc
 from penstock.config.v1 import config_service_pb2 as api
 from penstock.config.v1 import parameter_pb2
 
-from bench.echo import HealthServicer
+from bench.bare_server import Context, run_server
 from deploy.local.part import PartSpec
 from deploy.local.services import answers_serving
 
-Context = grpc.aio.ServicerContext[Any, Any]
 _BOOKMARK = api.WatchParametersResponse(bookmark=api.WatchBookmark(revision=1)).SerializeToString()
 _DONE = api.PutParameterResponse(version=1).SerializeToString()
 
@@ -49,6 +45,14 @@ class BareWatch:
         self._event = b""
         self._asleep: list[asyncio.Future[None]] = []
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "PutParameter": grpc.unary_unary_rpc_method_handler(self.put, api.PutParameterRequest.FromString),
+            "WatchParameters": grpc.unary_stream_rpc_method_handler(self.watch),
+        }
+        service = api.DESCRIPTOR.services_by_name["ConfigService"].full_name
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+
     async def put(self, request: api.PutParameterRequest, _context: Context) -> bytes:
         """Wakes all. The next put comes only after every watcher has had this one: the bench waits for that."""
         put = api.ParameterPut(parameter=parameter_pb2.Parameter(name=request.name, value=request.value))
@@ -70,20 +74,5 @@ class BareWatch:
             message = self._event
 
 
-async def main(port: int) -> None:
-    bare, server = BareWatch(), grpc.aio.server()
-    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        "PutParameter": grpc.unary_unary_rpc_method_handler(bare.put, api.PutParameterRequest.FromString),
-        "WatchParameters": grpc.unary_stream_rpc_method_handler(bare.watch),
-    }
-    service = api.DESCRIPTOR.services_by_name["ConfigService"].full_name
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
-
-
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(os.environ["BENCH_PORT"])))
+    run_server(BareWatch().add_to)

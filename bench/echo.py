@@ -1,16 +1,12 @@
 """The peer of the tracking bench: raw grpc.aio on uvloop that answers every event ACCEPTED and does nothing else."""
 
-import asyncio
-import os
 from typing import Any
 
 import grpc
-import uvloop
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from penstock.tracking.v1 import tracking_service_pb2 as pb
 from penstock.tracking.v1.tracking_event_pb2 import TRACK_OUTCOME_ACCEPTED
 
-Context = grpc.aio.ServicerContext[Any, Any]
+from bench.bare_server import Context, run_server
 
 
 async def track_event(request: pb.TrackEventRequest, _context: Context) -> pb.TrackEventResponse:
@@ -37,25 +33,10 @@ METHODS: "dict[str, grpc.RpcMethodHandler[Any, Any]]" = {
 }
 
 
-class HealthServicer(health_pb2_grpc.HealthServicer):
-    """Tells that the process is up."""
-
-    async def Check(  # noqa: N802
-        self, _request: health_pb2.HealthCheckRequest, _context: Context
-    ) -> health_pb2.HealthCheckResponse:
-        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
-
-
-async def main(port: int) -> None:
-    server = grpc.aio.server()
+def add_tracking(server: grpc.aio.Server) -> None:
     service = pb.DESCRIPTOR.services_by_name["TrackingService"].full_name
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, METHODS),))
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(os.environ["BENCH_ECHO_PORT"])))
+    run_server(add_tracking)

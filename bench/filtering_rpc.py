@@ -42,7 +42,7 @@ async def batch_rpc() -> Comparison:
         spec = python_process(
             "filtering",
             "bench.filtering_server",
-            environment={"BENCH_FILTERING_PORT": str(port)},
+            environment={"BENCH_PORT": str(port)},
             data_directory=Path(directory) / "filtering",
             addresses={"grpc": address},
         )

@@ -1,17 +1,12 @@
 """The filtering service with its subscriptions in memory, for `bench.filtering_rpc`: a process of its own."""
 
-import asyncio
 import json
-import os
 from random import Random
 
-import grpc
-import uvloop
 from google.protobuf import json_format
-from grpc_health.v1 import health_pb2_grpc
 from penstock.filtering.v1.subscription_pb2 import Subscription
 
-from bench.echo import HealthServicer
+from bench.bare_server import bare_server, run
 from bench.filtering_workload import mixed_policy
 from services.filtering.servicer import FilteringServicer
 from services.filtering.store import MemorySubscriptionStore
@@ -36,15 +31,11 @@ async def filled_store() -> MemorySubscriptionStore:
     return store
 
 
-async def main(port: int) -> None:
-    server = grpc.aio.server()
-    FilteringServicer(await filled_store(), max_subscriptions_per_topic=SUBSCRIPTIONS).register(server)
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
+async def main() -> None:
+    servicer = FilteringServicer(await filled_store(), max_subscriptions_per_topic=SUBSCRIPTIONS)
+    async with bare_server(servicer.register) as server:
+        await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(os.environ["BENCH_FILTERING_PORT"])))
+    run(main())

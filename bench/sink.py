@@ -4,19 +4,14 @@ It stands for a store on a machine of its own: the intake ships to it as to any 
 measured on are not spent on inserting rows.
 """
 
-import asyncio
-import os
 from collections import Counter
 from typing import Any
 
 import grpc
-import uvloop
-from grpc_health.v1 import health_pb2_grpc
 from penstock.persistence.v1 import persistence_service_pb2 as pb
 
-from bench.echo import HealthServicer
+from bench.bare_server import Context, run_server
 
-Context = grpc.aio.ServicerContext[Any, Any]
 TAKEN_METHOD = "/bench.Sink/Taken"
 """Answers with the message ids taken since the last call, a line each, in order."""
 _SERVICE = pb.DESCRIPTOR.services_by_name["PersistenceService"].full_name
@@ -45,6 +40,21 @@ class Sink:
         known, self._known = self._known, Counter()
         return "\n".join(known.elements()).encode()
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        methods: dict[str, Any] = {
+            "PutEvents": grpc.unary_unary_rpc_method_handler(self.put_events),
+            "GetEvent": grpc.unary_unary_rpc_method_handler(
+                self.get_event, pb.GetEventRequest.FromString, pb.GetEventResponse.SerializeToString
+            ),
+        }
+        own, _, name = TAKEN_METHOD[1:].rpartition("/")
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(_SERVICE, methods),
+                grpc.method_handlers_generic_handler(own, {name: grpc.unary_unary_rpc_method_handler(self.taken)}),
+            )
+        )
+
     def _look(self) -> None:
         for payload in self._payloads:
             self._known.update(event.message_id for event in pb.PutEventsRequest.FromString(payload).events)
@@ -65,27 +75,5 @@ def event_count(payload: bytes) -> int:
     return count
 
 
-async def main(port: int) -> None:
-    server, sink = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)]), Sink()
-    methods: dict[str, Any] = {
-        "PutEvents": grpc.unary_unary_rpc_method_handler(sink.put_events),
-        "GetEvent": grpc.unary_unary_rpc_method_handler(
-            sink.get_event, pb.GetEventRequest.FromString, pb.GetEventResponse.SerializeToString
-        ),
-    }
-    own, _, name = TAKEN_METHOD[1:].rpartition("/")
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(_SERVICE, methods),
-            grpc.method_handlers_generic_handler(own, {name: grpc.unary_unary_rpc_method_handler(sink.taken)}),
-        )
-    )
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
-
-
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(os.environ["BENCH_ECHO_PORT"])))
+    run_server(Sink().add_to, options=[("grpc.max_receive_message_length", -1)])

@@ -238,7 +238,7 @@ def describe(directory: Path, *, lean: bool) -> list[PartSpec]:
         python_process(
             "raw-asgi",
             "bench.raw_asgi",
-            environment={"BENCH_ECHO_PORT": str(raw), "BENCH_HTTP_PORT": str(raw_http)},
+            environment={"BENCH_PORT": str(raw), "BENCH_HTTP_PORT": str(raw_http)},
             data_directory=directory / "raw-asgi",
             addresses={"grpc": f"127.0.0.1:{raw}", "http": f"127.0.0.1:{raw_http}"},
         ),
@@ -256,7 +256,7 @@ def _bench_process(name: str, module: str, port: int, directory: Path) -> PartSp
     return python_process(
         name,
         module,
-        environment={"BENCH_ECHO_PORT": str(port)},
+        environment={"BENCH_PORT": str(port)},
         data_directory=directory / name,
         addresses={"grpc": f"127.0.0.1:{port}"},
     )
