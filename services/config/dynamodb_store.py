@@ -45,13 +45,14 @@ from services.config.store import (
     Retag,
     StoredEnvelope,
     Tagged,
+    check_expected_version,
     check_resumable,
     check_room_for_labels,
     check_room_for_version,
     due_events,
+    not_found,
     stored_envelope,
 )
-from services.config.update import check_expected_version, not_found
 from services.runtime.errors import InternalError, PenstockError, ResourceExhaustedError
 from services.runtime.retry import Backoff
 

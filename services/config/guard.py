@@ -15,8 +15,8 @@ from services.config.filters import Filter
 from services.config.parameter import Parameter, ParameterEvent, Sealed
 from services.config.path import parse_name, parse_path, parse_selector
 from services.config.registry import Batch, Labelled, Page, ParameterRegistry, Unlabelled
-from services.config.store import Tagged
-from services.config.update import ParameterUpdate, not_found
+from services.config.store import Tagged, not_found
+from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark, WatchHub
 from services.runtime.errors import InvalidArgumentError, PenstockError, PermissionDeniedError, invalid_field
 

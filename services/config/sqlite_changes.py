@@ -15,11 +15,12 @@ from services.config.store import (
     Retag,
     StoredEnvelope,
     Tagged,
+    check_expected_version,
     check_room_for_labels,
     check_room_for_version,
     due_events,
+    not_found,
 )
-from services.config.update import check_expected_version, not_found
 
 _SET_CURRENT = (
     "INSERT INTO parameters (name, revision, expires_at, notice_at, tier) VALUES (?1, ?2, ?3, ?4, ?5) "

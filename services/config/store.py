@@ -20,7 +20,13 @@ from services.config.parameter import (
 )
 from services.config.path import Selector
 from services.config.policies import notices
-from services.runtime.errors import FailedPreconditionError, OutOfRangeError
+from services.runtime.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    FailedPreconditionError,
+    NotFoundError,
+    OutOfRangeError,
+)
 
 Decide = Callable[[Parameter | None, int], Parameter]
 """The next version of a parameter from its current one (None when there is none) and the revision it will have."""
@@ -181,6 +187,38 @@ class ParameterStore(Protocol):
 
     async def close(self) -> None:
         """Finishes the writes that wait and refuses others."""
+
+
+def not_found(shown: str) -> NotFoundError:
+    """The error for a name, `name:version` or `name:label` under which nothing is stored."""
+    return NotFoundError(
+        f"no parameter {shown}: `penstock params ls` lists what there is",
+        reason="ERROR_REASON_PARAMETER_NOT_FOUND",
+        metadata={"name": shown},
+    )
+
+
+def check_expected_version(name: str, expected: int | None, current: Parameter | None) -> None:
+    """Nothing, when compare-and-set holds.
+
+    Raises:
+        AlreadyExistsError: 0 was expected and the parameter exists.
+        AbortedError: another version is current.
+    """
+    found = current.version if current else 0
+    if expected is None or expected == found:
+        return
+    if expected == 0:
+        raise AlreadyExistsError(
+            f"{name} exists already, its version is {found}",
+            reason="ERROR_REASON_PARAMETER_ALREADY_EXISTS",
+            metadata={"name": name},
+        )
+    raise AbortedError(
+        f"{name} has version {found}, not {expected}: read it again, then repeat",
+        reason="ERROR_REASON_VERSION_CONFLICT",
+        metadata={"name": name, "expected_version": str(expected), "current_version": str(found)},
+    )
 
 
 def check_room_for_version(name: str, version: int, *, dropped_has_label: bool) -> None:

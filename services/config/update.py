@@ -1,12 +1,11 @@
-"""A change that a caller asks for: which rules it must keep, and the version that comes of it. Pure decisions."""
+"""A change that a caller asks for, and the rules it must keep whatever is stored. Pure decisions."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import NamedTuple
 
-from services.config.data_type import DATA_TYPES, DEFAULT_DATA_TYPE
+from services.config.data_type import DATA_TYPES
 from services.config.parameter import (
     DOCUMENTS,
     MAX_DESCRIPTION_LENGTH,
@@ -14,30 +13,16 @@ from services.config.parameter import (
     MAX_LABEL_LENGTH,
     MAX_PATTERN_LENGTH,
     MAX_SCHEMA_LENGTH,
-    MAX_STANDARD_VALUE_BYTES,
     MAX_TAG_KEY_LENGTH,
     MAX_TAG_VALUE_LENGTH,
     MAX_TAGS,
     MAX_VALUE_BYTES,
-    Parameter,
     ParameterType,
-    Sealed,
     Tier,
 )
 from services.config.path import parse_name
-from services.config.policies import EXPIRATION, PolicyError, expiry_of, parse_policies, policies_text
-from services.config.tier import tier_after, tier_faults
-from services.runtime.errors import (
-    AbortedError,
-    AlreadyExistsError,
-    FailedPreconditionError,
-    FieldViolation,
-    InvalidArgumentError,
-    NotFoundError,
-)
-
-Seal = Callable[[str, str, int], Sealed]
-"""Encrypts a value for the name and version it is written under."""
+from services.config.policies import PolicyError, expiry_of, parse_policies
+from services.runtime.errors import FieldViolation, InvalidArgumentError
 
 _END_OF_TIME = 253402300800.0  # a protobuf Timestamp ends with the year 9999
 _PATTERN_ERROR = "InvalidAllowedPatternException"
@@ -96,114 +81,8 @@ def check_update(update: ParameterUpdate, *, now: float, found: Sequence[FieldVi
     faults.extend(_faults(update, now))
     faults.extend(Fault(violation.field, violation.description, _PATTERN_ERROR) for violation in found)
     if faults:
-        raise _invalid(update.name, faults)
+        raise refusal(update.name, faults)
     return name
-
-
-def next_version(
-    update: ParameterUpdate,
-    current: Parameter | None,
-    *,
-    name: str,
-    revision: int,
-    now: float,
-    seal: Seal,
-    principal: str = "",
-    full: Collection[Tier] = (),
-) -> Parameter:
-    """The version that the update makes of the current one.
-
-    Raises:
-        AlreadyExistsError, AbortedError: the expected version is not the current one.
-        FailedPreconditionError: the type would change, or there is no room for another parameter of the tier.
-        InvalidArgumentError: the value does not have the parameter's data type, the tier is not enough, or there are
-            too many tags.
-    """
-    check_expected_version(name, update.expected_version, current)
-    kind = type_after(update, current)
-    if current and kind is not current.type:
-        raise FailedPreconditionError(
-            f"{name} is a {current.type} and cannot become a {kind}: delete it first, or use another name",
-            reason="ERROR_REASON_PARAMETER_TYPE_MISMATCH",
-            metadata={"name": name, "type": current.type},
-        )
-    data_type = update.data_type or (current.data_type if current else DEFAULT_DATA_TYPE)
-    tags = MappingProxyType({**(current.tags if current else {}), **update.tags})
-    policies, expires_at = _timing(update, current)
-    size, needs_policies = len(update.value.encode()), bool(policies) or expires_at is not None
-    wanted = update.tier or (update.default_tier if not current or current.tier is Tier.STANDARD else None)
-    faults = [
-        *_combined_faults(update.value, kind, data_type, tags),
-        *(Fault(*fault) for fault in tier_faults(wanted, current, size, data_type, policies=needs_policies)),
-    ]
-    if faults:
-        raise _invalid(name, faults)
-    version = current.version + 1 if current else 1
-    return Parameter(
-        name=name,
-        type=kind,
-        value=seal(update.value, name, version) if kind is ParameterType.SECURE_STRING else update.value,
-        version=version,
-        revision=revision,
-        modified_at=now,
-        description=_kept(update.description, current.description if current else ""),
-        allowed_pattern=pattern_after(update, current),
-        data_type=data_type,
-        expires_at=expires_at,
-        tags=tags,
-        json_schema=schema_after(update, current),
-        tier=tier_after(wanted, current, size, data_type, policies=needs_policies, full=full),
-        policies=policies,
-        key_id=_kept(update.key_id, current.key_id if current else ""),
-        modified_by=principal,
-    )
-
-
-def type_after(update: ParameterUpdate, current: Parameter | None) -> ParameterType:
-    """The type that is asked for: the named one, else the one that the parameter has, else String."""
-    return update.type or (current.type if current else ParameterType.STRING)
-
-
-def may_change_tier(update: ParameterUpdate, current: Parameter | None) -> bool:
-    """Whether the number of parameters of a tier may change by it; never false when it does."""
-    if current is None:
-        return True
-    asks = update.tier or update.policies or update.expires_at or update.data_type
-    is_long = len(update.value) > MAX_STANDARD_VALUE_BYTES // 4  # a character has up to 4 bytes
-    return current.tier is Tier.STANDARD and bool(asks or is_long)
-
-
-def schema_after(update: ParameterUpdate, current: Parameter | None) -> str:
-    """The JSON Schema of the parameter that the new value must satisfy; empty for none."""
-    return _kept(update.json_schema, current.json_schema if current else "")
-
-
-def pattern_after(update: ParameterUpdate, current: Parameter | None) -> str:
-    """The pattern the new value must match: the new one, else the one that the parameter has; empty for none."""
-    return _kept(update.allowed_pattern, current.allowed_pattern if current else "")
-
-
-def check_expected_version(name: str, expected: int | None, current: Parameter | None) -> None:
-    """Nothing, when compare-and-set holds.
-
-    Raises:
-        AlreadyExistsError: 0 was expected and the parameter exists.
-        AbortedError: another version is current.
-    """
-    found = current.version if current else 0
-    if expected is None or expected == found:
-        return
-    if expected == 0:
-        raise AlreadyExistsError(
-            f"{name} exists already, its version is {found}",
-            reason="ERROR_REASON_PARAMETER_ALREADY_EXISTS",
-            metadata={"name": name},
-        )
-    raise AbortedError(
-        f"{name} has version {found}, not {expected}: read it again, then repeat",
-        reason="ERROR_REASON_VERSION_CONFLICT",
-        metadata={"name": name, "expected_version": str(expected), "current_version": str(found)},
-    )
 
 
 def is_label(text: str) -> bool:
@@ -223,31 +102,14 @@ def check_tags(tags: Mapping[str, str]) -> None:
         raise InvalidArgumentError(text, violations=violations, metadata=_named(faults))
 
 
-def not_found(shown: str) -> NotFoundError:
-    """The error for a name, `name:version` or `name:label` under which nothing is stored."""
-    return NotFoundError(
-        f"no parameter {shown}: `penstock params ls` lists what there is",
-        reason="ERROR_REASON_PARAMETER_NOT_FOUND",
-        metadata={"name": shown},
+def refusal(name: str, faults: Sequence[Fault]) -> InvalidArgumentError:
+    """The error that tells all faults of a put."""
+    text = "; ".join(f"{fault.field}: {fault.text}" for fault in faults)
+    return InvalidArgumentError(
+        f"parameter {name[:80]!r} is refused: {text}",
+        violations=[FieldViolation(field=fault.field, description=fault.text) for fault in faults],
+        metadata=_named(faults),
     )
-
-
-def _kept(new: str | None, old: str) -> str:
-    return old if new is None else new
-
-
-def _timing(update: ParameterUpdate, current: Parameter | None) -> tuple[str, float | None]:
-    """The policies and the expiry after the update; a new `expires_at` replaces a policy that says another."""
-    if update.policies is not None:
-        policies = parse_policies(update.policies)
-        expires_at = update.expires_at if update.expires_at is not None else expiry_of(policies)
-        return policies_text(policies), expires_at
-    if current is None:
-        return "", update.expires_at
-    if update.expires_at is None:
-        return current.policies, current.expires_at
-    kept = [policy for policy in parse_policies(current.policies) if policy.type != EXPIRATION]
-    return policies_text(kept), update.expires_at
 
 
 def _faults(update: ParameterUpdate, now: float) -> Iterator[Fault]:
@@ -321,29 +183,8 @@ def _tag_faults(key: str, value: str) -> Iterator[Fault]:
         yield Fault(field_name, "only letters, digits, blanks and `_.:/=+-@` are allowed in a tag")
 
 
-def _combined_faults(value: str, kind: ParameterType, data_type: str, tags: Mapping[str, str]) -> Iterator[Fault]:
-    if kind is ParameterType.STRING_LIST and data_type != DEFAULT_DATA_TYPE:
-        yield Fault("data_type", f"a {kind} has the data type {DEFAULT_DATA_TYPE}, not {data_type}")
-    elif not DATA_TYPES[data_type](value):
-        shown = "the value" if kind is ParameterType.SECURE_STRING else repr(value[:80])
-        yield Fault("value", f"{shown} is not of the parameter's data type {data_type}")
-    if len(tags) > MAX_TAGS:
-        yield Fault(
-            "tags", f"the parameter would have {len(tags)} tags, at most {MAX_TAGS} are allowed", "TooManyTagsError"
-        )
-
-
 def _too_long(text: str, limit: int) -> str:
     return f"has {len(text)} characters, at most {limit} are allowed"
-
-
-def _invalid(name: str, faults: Sequence[Fault]) -> InvalidArgumentError:
-    text = "; ".join(f"{fault.field}: {fault.text}" for fault in faults)
-    return InvalidArgumentError(
-        f"parameter {name[:80]!r} is refused: {text}",
-        violations=[FieldViolation(field=fault.field, description=fault.text) for fault in faults],
-        metadata=_named(faults),
-    )
 
 
 def _named(faults: Sequence[Fault]) -> Mapping[str, str]:

@@ -19,9 +19,10 @@ from moto import mock_aws
 from moto.dynamodb.models.table import Table
 
 from services.config.dynamodb_store import DynamoDbStore
+from services.config.next_version import next_version
 from services.config.parameter import Parameter, ParameterEvent, Sealed
 from services.config.store import Decide, ParameterStore
-from services.config.update import ParameterUpdate, next_version
+from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark, WatchHub
 from services.runtime.errors import AbortedError, FailedPreconditionError
 from tests.contracts.parameter_store import ParameterStoreContract, current, put

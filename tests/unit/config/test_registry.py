@@ -10,7 +10,8 @@ from services.config.crypto import SecretBox
 from services.config.key_file import LocalKeys
 from services.config.memory_store import MemoryStore
 from services.config.parameter import ParameterType, Sealed, Tier
-from services.config.registry import Matches, ParameterRegistry
+from services.config.putting import Matches
+from services.config.registry import ParameterRegistry
 from services.config.schemas import SchemaBook
 from services.config.update import ParameterUpdate
 from services.runtime.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError, NotFoundError
