@@ -109,7 +109,7 @@ async def test_replicas_writing_at_the_same_time_share_one_order(place: Place) -
         assert sorted(parameter.revision for parameter in written) == list(range(1, 21))
         assert sorted(parameter.version for parameter in written) == list(range(1, 21))
         await asyncio.gather(put(one, "/b"), put(other, "/c"))
-        await asyncio.gather(one._catch_up(), other._catch_up())
+        await asyncio.gather(one._follower.catch_up(), other._follower.catch_up())
         assert [event.revision for event in heard[0]] == list(range(1, 23))
         assert heard[0] == heard[1]
 
