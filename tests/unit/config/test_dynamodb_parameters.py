@@ -24,7 +24,7 @@ from services.config.parameter import Parameter, ParameterEvent, Sealed
 from services.config.store import Decide, ParameterStore
 from services.config.update import ParameterUpdate
 from services.config.watch import Bookmark, WatchHub
-from services.runtime.errors import AbortedError, FailedPreconditionError
+from services.runtime.errors import AbortedError, FailedPreconditionError, InternalError
 from tests.contracts.parameter_store import ParameterStoreContract, current, put
 
 FEW = 10  # moto takes its time
@@ -159,6 +159,19 @@ async def test_a_change_reaches_the_watchers_of_another_replica(place: Place) ->
         assert isinstance(second, Parameter)
         assert second.value == "two"
         await watch.aclose()
+
+
+async def test_a_replica_that_is_left_behind_fails_rather_than_miss_an_event(place: Place) -> None:
+    """What it has not heard of is kept no longer: it tells nothing of what comes after, and must be started again."""
+    heard: list[ParameterEvent] = []
+    async with place.store() as one, place.store() as behind, asyncio.timeout(30):
+        behind.on_commit(heard.extend)
+        async with behind._follower._reading:  # as if the machine had stopped it
+            for number in range(FEW + 3):
+                await put(one, "/a", str(number))
+        with pytest.raises(InternalError, match="restart it"):
+            await behind.failed()
+    assert not heard
 
 
 async def test_what_is_due_is_done_once_by_all_replicas(place: Place) -> None:
