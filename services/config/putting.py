@@ -19,26 +19,34 @@ Raises InvalidArgumentError when the pattern is no regular expression or takes t
 """
 
 
-class _ChangedError(Exception):
-    """Between checking and writing another caller has changed the pattern, the schema or the type."""
+class _UncheckedError(Exception):
+    """The value was not checked against what the `current` version asks for."""
+
+    def __init__(self, current: Parameter | None) -> None:
+        super().__init__()
+        self.current = current
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked:
-    """What a value was checked against, and what is needed to write it."""
+    """What a value was checked against, and what is needed to write it; `full` is None where tiers were not counted."""
 
-    pattern: str
-    schema: str
-    data_key: DataKey | None
-    full: frozenset[Tier]
-    principal: str
+    pattern: str = ""
+    schema: str = ""
+    data_key: DataKey | None = None
+    full: frozenset[Tier] | None = None
+
+
+_NOTHING = _Checked()
 
 
 class Putting:
     """Writes new versions to a store.
 
-    What can take time is done before the write, by what holds then: pattern, schemas, a data key. When another caller
-    changes one of these meanwhile, it is done again.
+    Most updates need no check that takes time. So each is taken for one of them, and nothing is read beforehand: the
+    write sees what is stored. Where that asks for more (pattern, schemas, a data key, room in a tier) nothing is
+    written, it is done by what was seen, and the write is tried again; so also when another caller changes one of these
+    meanwhile.
     """
 
     def __init__(
@@ -65,14 +73,13 @@ class Putting:
             ResourceExhaustedError: no room to write.
         """
         name = check_update(update, now=self._now(), found=await self._pattern_violations(update))
+        write = self._tried if dry_run else self._store.put
+        checked = _NOTHING
         while True:
-            found = await self._store.get([Selector(name=name)])
-            current = found.parameters[0]
-            decide = self._decision(update, name, await self._checked(update, name, current, principal))
             try:
-                return decide(current, found.revision + 1) if dry_run else await self._store.put(name, decide)
-            except _ChangedError:
-                continue
+                return await write(name, self._decision(update, name, checked, principal))
+            except _UncheckedError as error:
+                checked = await self._checked(update, name, error.current)
 
     async def _pattern_violations(self, update: ParameterUpdate) -> Sequence[FieldViolation]:
         if not update.allowed_pattern or len(update.allowed_pattern) > MAX_PATTERN_LENGTH:
@@ -83,7 +90,12 @@ class Putting:
             return error.violations
         return ()
 
-    async def _checked(self, update: ParameterUpdate, name: str, current: Parameter | None, principal: str) -> _Checked:
+    async def _tried(self, name: str, decide: Decide) -> Parameter:
+        """What `ParameterStore.put` would write."""
+        found = await self._store.get([Selector(name=name)])
+        return decide(found.parameters[0], found.revision + 1)
+
+    async def _checked(self, update: ParameterUpdate, name: str, current: Parameter | None) -> _Checked:
         """What a write needs, after the value was checked against the pattern and the schemas that hold now."""
         pattern, schema = pattern_after(update, current), schema_after(update, current)
         kind = type_after(update, current)
@@ -98,24 +110,29 @@ class Putting:
             pattern=pattern,
             schema=schema,
             data_key=await self._secrets.data_key(name, key_id) if is_secret else None,
-            full=await self._full_tiers() if may_change_tier(update, current) else frozenset(),
-            principal=principal,
+            full=await self._full_tiers() if may_change_tier(update, current) else None,
         )
 
     async def _full_tiers(self) -> frozenset[Tier]:
         return frozenset([tier for tier, most in MAX_PARAMETERS.items() if await self._store.count(tier) >= most])
 
-    def _decision(self, update: ParameterUpdate, name: str, checked: _Checked) -> Decide:
-        def seal(value: str, name: str, version: int) -> Sealed:
-            if checked.data_key is None:  # another caller made it a SecureString meanwhile
-                raise _ChangedError
-            return self._secrets.seal(value, name, version, checked.data_key)
+    def _decision(self, update: ParameterUpdate, name: str, checked: _Checked, principal: str) -> Decide:
+        """Makes the next version, or raises _UncheckedError where that needs more than was checked."""
+        schemas_checked = checked is not _NOTHING or not self._schemas.concern(name)
 
         def decide(current: Parameter | None, revision: int) -> Parameter:
-            if pattern_after(update, current) not in ("", checked.pattern):
-                raise _ChangedError
-            if schema_after(update, current) not in ("", checked.schema):
-                raise _ChangedError
+            def seal(value: str, name: str, version: int) -> Sealed:
+                if checked.data_key is None:
+                    raise _UncheckedError(current)
+                return self._secrets.seal(value, name, version, checked.data_key)
+
+            if (
+                not schemas_checked
+                or pattern_after(update, current) not in ("", checked.pattern)
+                or schema_after(update, current) not in ("", checked.schema)
+                or (checked.full is None and may_change_tier(update, current))
+            ):
+                raise _UncheckedError(current)
             return next_version(
                 update,
                 current,
@@ -123,8 +140,8 @@ class Putting:
                 revision=revision,
                 now=self._now(),
                 seal=seal,
-                principal=checked.principal,
-                full=checked.full,
+                principal=principal,
+                full=checked.full or (),
             )
 
         return decide

@@ -37,6 +37,10 @@ class SchemaBook:
             self._take(page.parameters)
             more, after = page.more, page.parameters[-1].name if page.parameters else ""
 
+    def concern(self, name: str) -> bool:
+        """Whether a value of this name has to be checked, its own `json_schema` apart."""
+        return is_schema(name) or next(self._above(name), None) is not None
+
     async def check(self, name: str, value: str, own: str) -> None:
         """Nothing, when a value satisfies `own`, the parameter's schema, and those of all paths above its name.
 

@@ -6,15 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from services.config.crypto import SecretBox
+from services.config.crypto import DataKey, SecretBox
 from services.config.key_file import LocalKeys
 from services.config.memory_store import MemoryStore
 from services.config.parameter import ParameterType, Sealed, Tier
+from services.config.path import Selector
 from services.config.putting import Matches
 from services.config.registry import ParameterRegistry
 from services.config.schemas import SchemaBook
+from services.config.store import Found
 from services.config.update import ParameterUpdate
-from services.runtime.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError, NotFoundError
+from services.runtime.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidArgumentError,
+    NotFoundError,
+)
 
 
 async def matches(pattern: str, value: str) -> bool:
@@ -66,6 +74,21 @@ async def test_a_value_must_match_the_whole_pattern(registry: ParameterRegistry)
     await registry.put(update("/a", "abcd", allowed_pattern=""))
 
 
+async def test_a_later_value_must_satisfy_the_schemas(registry: ParameterRegistry) -> None:
+    """The parameter's own, and those that were put on a path above it since it was written."""
+    await registry.put(update("/a/own", "v", json_schema="v"))
+    await registry.put(update("/a/below", "v"))
+    await registry.put(update("/penstock/schemas/a", "v"))
+    for name in ("/a/own", "/a/below"):
+        with pytest.raises(InvalidArgumentError, match="is not v") as caught:
+            await registry.put(update(name, "w"))
+        assert caught.value.reason == "ERROR_REASON_SCHEMA_MISMATCH"
+        await registry.put(update(name, "v"))
+    await registry.put(update("/other/own", "v", json_schema="v"))
+    with pytest.raises(InvalidArgumentError, match="is not v"):
+        await registry.put(update("/other/own", "w"))
+
+
 async def test_a_pattern_that_changes_meanwhile_is_matched_too(store: MemoryStore) -> None:
     """Two callers: one sets a pattern while the value of the other is being matched with the former pattern."""
     seen: list[str] = []
@@ -83,6 +106,48 @@ async def test_a_pattern_that_changes_meanwhile_is_matched_too(store: MemoryStor
         await registry.put(update("/a", "bb"))
     assert seen == ["b+", "a+"]
     assert (await registry.get("/a")).value == "a"
+
+
+class UnreadStore(MemoryStore):
+    """Notes what is read of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    async def get(self, selectors: Sequence[Selector]) -> Found:
+        self.reads += 1
+        return await super().get(selectors)
+
+
+async def test_nothing_is_read_before_a_write() -> None:
+    """What is stored is seen by the write itself, also where the value has to be checked because of it."""
+    store = UnreadStore()
+    registry = registry_of(store, matches)
+    await registry.put(update("/a", "abc", allowed_pattern="[a-c]+", json_schema="abc"))
+    await registry.put(update("/a", "abc"))
+    with pytest.raises(InvalidArgumentError, match="allowed pattern"):
+        await registry.put(update("/a", "abcd"))
+    assert store.reads == 0
+
+
+async def test_a_secret_takes_one_data_key(store: MemoryStore) -> None:
+    """A key service answers slowly and counts its calls; a write that is refused by its version asks for none."""
+
+    class CountedBox(SecretBox):
+        keys = 0
+
+        async def data_key(self, name: str, key_id: str = "") -> DataKey:
+            self.keys += 1
+            return await super().data_key(name, key_id)
+
+    box = CountedBox(LocalKeys([b"k" * 32]))
+    registry = ParameterRegistry(store, box, matches, SchemaBook(store, satisfies), now=lambda: 1000.0)
+    await registry.put(update("/s", "one", type=ParameterType.SECURE_STRING))
+    await registry.put(update("/s", "two"))
+    with pytest.raises(AbortedError):
+        await registry.put(update("/s", "three", expected_version=1))
+    assert box.keys == 2
 
 
 async def test_a_secret_is_sealed_in_the_store(registry: ParameterRegistry) -> None:
