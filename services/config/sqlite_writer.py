@@ -85,18 +85,18 @@ class ParameterWriter:
     def _write(self, revision: int, operations: Sequence[Operation[Any]]) -> Group[_Done]:
         transaction = Transaction(self._connection, revision)
         results = [_outcome(operation, transaction) for operation in operations]
-        if transaction.revision > revision:
-            self._compact(transaction.revision)
-        return Group(results=results, newest=transaction.revision)
+        newest = transaction.revision
+        if newest > revision:
+            self._connection.execute("UPDATE store SET revision = ?", (newest,))
+            together = max(self._kept_revisions // 10, 1)
+            if newest // together > revision // together:
+                self._compact(newest - self._kept_revisions)
+        return Group(results=results, newest=newest)
 
-    def _compact(self, revision: int) -> None:
-        """Notes the revision, and forgets old events, a tenth of those kept at a time."""
-        floor: int = self._connection.execute("SELECT floor FROM store").fetchone()[0]
-        wanted = revision - self._kept_revisions
-        if wanted - floor > self._kept_revisions // 10:
-            floor = wanted
+    def _compact(self, floor: int) -> None:
+        """Forgets old events, about a tenth of those kept at a time."""
+        if self._connection.execute("UPDATE store SET floor = ?1 WHERE floor < ?1", (floor,)).rowcount:
             self._connection.execute("DELETE FROM events WHERE live = 0 AND revision <= ?", (floor,))
-        self._connection.execute("UPDATE store SET revision = ?, floor = ?", (revision, floor))
 
     def _publish(self, results: Sequence[_Done | Exception]) -> None:
         events = [event for result in results if isinstance(result, _Done) for event in result.events]
