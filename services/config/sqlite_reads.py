@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.config.parameter import Parameter, Tier
-from services.config.path import Selector, below
+from services.config.path import Selector, below, is_child
 from services.config.sqlite_schema import EVENT_COLUMNS, VERSION_COLUMNS, event_of, version_of
 from services.config.store import EventPage, Found, Listing, StoredEnvelope, check_resumable, stored_envelope
 
@@ -29,6 +29,7 @@ _EVENTS = (
     f"SELECT {EVENT_COLUMNS} FROM events e "  # noqa: S608 - made of constants
     "WHERE e.revision > ? AND (e.name = ? OR (e.name >= ? AND e.name < ?)) ORDER BY e.revision LIMIT ?"
 )
+_NAME = 1  # its place in VERSION_COLUMNS
 _DUE = "SELECT min(expires_at) FROM parameters UNION ALL SELECT min(notice_at) FROM parameters"
 _ENVELOPES = (
     f"SELECT {EVENT_COLUMNS} FROM events e "  # noqa: S608 - made of constants
@@ -53,13 +54,15 @@ def get(connection: sqlite3.Connection, selectors: Sequence[Selector]) -> Found:
 
 def list_below(connection: sqlite3.Connection, path: str, *, recursive: bool, after: str, limit: int) -> Listing:
     """See `ParameterStore.list_below`."""
-    wanted = below(path)
-    first_below = len(wanted.first) + 1  # SQL counts characters from 1
-    values = (wanted.first, after, wanted.last, recursive, first_below, limit + 1)
-    rows = connection.execute(_BELOW, values).fetchall()
-    return Listing(
-        parameters=[version_of(row) for row in rows[:limit]], revision=_revision(connection), more=len(rows) > limit
-    )
+    return _listing(connection, _below(connection, path, recursive=recursive, after=after, limit=limit), limit)
+
+
+def list_near(connection: sqlite3.Connection, path: str, *, recursive: bool, after: str, limit: int) -> Listing | None:
+    """The same where it takes no more rows than asked for; None where grandchildren lie between the children."""
+    rows = _below(connection, path, recursive=True, after=after, limit=limit)
+    if recursive or all(is_child(path, row[_NAME]) for row in rows):
+        return _listing(connection, rows, limit)
+    return None
 
 
 def versions(connection: sqlite3.Connection, name: str, before: int | None, limit: int) -> list[Parameter]:
@@ -104,6 +107,21 @@ def one(connection: sqlite3.Connection, statement: str, *values: object) -> Any:
     """The first column of the first row; None when there is none."""
     row = connection.execute(statement, values).fetchone()
     return None if row is None else row[0]
+
+
+def _below(
+    connection: sqlite3.Connection, path: str, *, recursive: bool, after: str, limit: int
+) -> Sequence[tuple[Any, ...]]:
+    """Rows of a listing, and one more when there is one."""
+    wanted = below(path)
+    first_below = len(wanted.first) + 1  # SQL counts characters from 1
+    values = (wanted.first, after, wanted.last, recursive, first_below, limit + 1)
+    return connection.execute(_BELOW, values).fetchall()
+
+
+def _listing(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], limit: int) -> Listing:
+    parameters = [version_of(row) for row in rows[:limit]]
+    return Listing(parameters=parameters, revision=_revision(connection), more=len(rows) > limit)
 
 
 def _selected(connection: sqlite3.Connection, selector: Selector) -> Parameter | None:

@@ -101,7 +101,7 @@ EVENT_COLUMNS = ", ".join(f"e.{column.strip()}" for column in f"{_COLUMNS}, noti
 
 VERSION_COLUMNS = (
     f"{EVENT_COLUMNS}, "  # noqa: S608 - made of constants
-    "(SELECT json_group_array(label) FROM labels l WHERE l.name = e.name AND l.version = e.version)"
+    "(SELECT group_concat(label) FROM labels l WHERE l.name = e.name AND l.version = e.version)"
 )
 """What `version_of` reads."""
 
@@ -125,7 +125,8 @@ def event_of(row: tuple[Any, ...]) -> ParameterEvent:
 
 def version_of(row: tuple[Any, ...]) -> Parameter:
     """The version in a row of VERSION_COLUMNS."""
-    return _parameter(row, tuple(sorted(json.loads(row[_LABELS]))))
+    labels = row[_LABELS]  # mostly NULL; no label has a comma in it
+    return _parameter(row, tuple(sorted(labels.split(","))) if labels else ())
 
 
 def values_of(parameter: Parameter) -> tuple[Any, ...]:

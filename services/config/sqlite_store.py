@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,7 +11,7 @@ from typing import Self, TypeVar
 from services.config import sqlite_changes as changes
 from services.config import sqlite_reads as reads
 from services.config.parameter import Parameter, ParameterEvent, Tier
-from services.config.path import Selector, is_child
+from services.config.path import Selector
 from services.config.sqlite_schema import SCHEMA
 from services.config.sqlite_writer import ParameterWriter
 from services.config.store import (
@@ -115,13 +114,13 @@ class SqliteStore:
 
     async def list_below(self, path: str, *, recursive: bool, after: str = "", limit: int) -> Listing:
         if limit <= _SMALL_LISTING:
-            # All levels, so that no long row of grandchildren is skipped here on the loop; mostly there are none.
+            # No long row of grandchildren is to be skipped here on the loop; mostly there are none.
             near = _in_one_read(
                 self._points,
-                lambda connection: reads.list_below(connection, path, recursive=True, after=after, limit=limit + 1),
+                lambda connection: reads.list_near(connection, path, recursive=recursive, after=after, limit=limit),
             )
-            if recursive or all(is_child(path, one.name) for one in near.parameters):
-                return replace(near, parameters=near.parameters[:limit], more=len(near.parameters) > limit)
+            if near is not None:
+                return near
         return await self._scan(
             lambda connection: reads.list_below(connection, path, recursive=recursive, after=after, limit=limit)
         )

@@ -5,7 +5,6 @@ An unmodified `boto3.client("ssm", endpoint_url=...)` calls it. Errors are `{"__
 """
 
 import time
-import uuid
 from collections.abc import Callable
 
 import structlog
@@ -17,6 +16,7 @@ from services.config.sigv4 import Scope, SignatureError, SignedRequest, claimed_
 from services.config.ssm import Place, Reply, SsmOperations, reply_bytes
 from services.config.ssm_request import Body, SsmError
 from services.runtime.errors import InternalError, PenstockError, RetryableError
+from services.runtime.telemetry import random_hex
 
 KeyLookup = Callable[[str], AccessKey | None]
 
@@ -57,7 +57,7 @@ class SsmHttp:
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """The answer to a request, whatever happens."""
-        request_id = str(uuid.uuid4())
+        request_id = random_hex(16)
         try:
             status, reply = _OK, await self._reply(request)
         except SsmError as error:
