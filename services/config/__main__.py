@@ -15,6 +15,7 @@ from penstock.config.v1 import config_service_pb2_grpc
 from services.config.assembly import ConfigParts
 from services.config.servicer import SERVICE
 from services.config.settings import ConfigSettings
+from services.runtime.garbage import calm_garbage_collector
 from services.runtime.health import HealthBoard
 from services.runtime.server import run, serve
 
@@ -23,6 +24,7 @@ async def main(settings: ConfigSettings) -> None:
     health = HealthBoard()
     async with AsyncExitStack() as stack:
         parts = await ConfigParts.open(settings, health, stack)
+        calm_garbage_collector()
 
         def register(server: grpc.aio.Server) -> list[str]:
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server(parts.servicer, server)
