@@ -27,12 +27,18 @@ class Bookmark:
 
 
 class _Watcher:
-    """Sleeps until something happens below its path. One future and one timer: with many watchers each step counts."""
+    """Sleeps until something happens below its path, `seconds` at most. With many watchers each step counts.
 
-    __slots__ = ("_asleep", "_woken")
+    One timer, looked at when it rings, is cheaper than one for each sleep: mostly something happens long before.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_asleep", "_due", "_loop", "_seconds", "_timer", "_woken")
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
         self._asleep: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._woken = False
 
     def wake(self) -> None:
@@ -44,18 +50,30 @@ class _Watcher:
         """Notes that the watcher is about to see all that has happened."""
         self._woken = False
 
-    async def sleep(self, seconds: float) -> bool:
+    async def sleep(self) -> bool:
         """Waits for `wake` since the last `look`; False when it did not come in time."""
         if not self._woken:
-            loop = asyncio.get_running_loop()
-            self._asleep = loop.create_future()
-            timer = loop.call_later(seconds, self._rouse)
+            self._asleep = self._loop.create_future()
+            self._due = self._loop.time() + self._seconds
+            if self._timer is None:
+                self._timer = self._loop.call_at(self._due, self._ring)
             try:
                 await self._asleep
             finally:
-                timer.cancel()
                 self._asleep = None
         return self._woken
+
+    def leave(self) -> None:
+        """Ends the timer."""
+        if self._timer:
+            self._timer.cancel()
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._asleep and self._loop.time() < self._due:
+            self._timer = self._loop.call_at(self._due, self._ring)
+        else:
+            self._rouse()
 
     def _rouse(self) -> None:
         if self._asleep and not self._asleep.done():
@@ -104,7 +122,7 @@ class WatchHub:
             OutOfRangeError: events after the position are no longer kept, at the start or because the watcher is slow.
             UnavailableError: the hub was closed.
         """
-        watcher = _Watcher()
+        watcher = _Watcher(self._bookmark_seconds)
         self._watchers[path].add(watcher)
         listed: dict[str, int] = {}  # what was written while the list was read: it comes again as an event
         try:
@@ -132,11 +150,12 @@ class WatchHub:
                 if not caught_up or (idle and position > told):
                     yield Bookmark(revision=position)
                     told, caught_up = position, True
-                idle = not await watcher.sleep(self._bookmark_seconds)
+                idle = not await watcher.sleep()
         finally:
             self._leave(path, watcher)
 
     def _leave(self, path: str, watcher: _Watcher) -> None:
+        watcher.leave()
         self._watchers[path].discard(watcher)
         if not self._watchers[path]:
             del self._watchers[path]

@@ -45,6 +45,12 @@ async def take(watch: Watch, count: int) -> list[str]:
     return [shown(await anext(watch)) for _ in range(count)]
 
 
+async def turns() -> None:
+    """Lets the loop do whatever is due."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def until_bookmark(watch: Watch) -> list[str]:
     told: list[str] = []
     async for event in watch:
@@ -152,6 +158,46 @@ async def test_an_idle_watch_gets_bookmarks_when_the_store_moves_on(store: Memor
     assert await take(watch, 1) == ["=1"]
     await put(store, "/p/a")
     assert await take(watch, 1) == ["/p/a@2"]
+
+
+async def test_the_time_to_a_bookmark_counts_from_the_last_event(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the watch was opened."""
+    loop, moment = asyncio.get_running_loop(), 1000.0
+    monkeypatch.setattr(loop, "time", lambda: moment)
+    watch = WatchHub(store, bookmark_seconds=10.0).follow("/p", 0)
+    assert await take(watch, 1) == ["=0"]
+    waiting = asyncio.ensure_future(anext(watch))
+    await turns()
+    moment += 6.0
+    await put(store, "/p/a")
+    assert shown(await waiting) == "/p/a@1"
+    waiting = asyncio.ensure_future(anext(watch))
+    await turns()
+    await put(store, "/q")
+    moment += 9.0
+    await turns()
+    assert not waiting.done()
+    moment += 1.0
+    await turns()
+    assert waiting.done()
+    assert shown(await waiting) == "=2"
+
+
+async def test_a_watch_that_is_left_leaves_no_timer(hub: WatchHub) -> None:
+    """Many come and go within the time after which a bookmark is due."""
+    asleep = hub.follow("/p", 0)
+    assert await take(asleep, 1) == ["=0"]
+    waiting = asyncio.ensure_future(anext(asleep))
+    await asyncio.sleep(0)
+    (timer,) = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asleep.aclose()
+    assert timer.cancelled()
+    assert hub.watchers == 0
 
 
 async def test_no_event_is_lost_between_the_list_and_live_events() -> None:
