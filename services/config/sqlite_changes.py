@@ -22,6 +22,10 @@ from services.config.store import (
     not_found,
 )
 
+_DROPPED_TOGETHER = 10
+"""Versions beyond those kept, which reads leave out, are marked together: each touches pages of its own."""
+
+_DROP = "UPDATE events SET live = 0 WHERE name = ? AND version <= ? AND live = 1"
 _SET_CURRENT = (
     "INSERT INTO parameters (name, revision, expires_at, notice_at, tier) VALUES (?1, ?2, ?3, ?4, ?5) "
     "ON CONFLICT DO UPDATE SET revision = ?2, expires_at = ?3, notice_at = ?4, tier = ?5"
@@ -45,7 +49,8 @@ def put(transaction: Transaction, name: str, decide: Decide) -> Parameter:
             connection, "SELECT EXISTS (SELECT 1 FROM labels WHERE name = ? AND version = ?)", name, dropped
         )
         check_room_for_version(name, parameter.version, dropped_has_label=bool(labelled))
-        connection.execute("UPDATE events SET live = 0 WHERE name = ? AND version = ? AND live = 1", (name, dropped))
+        if dropped % _DROPPED_TOGETHER == 0:
+            connection.execute(_DROP, (name, dropped))
     connection.execute(INSERT_VERSION, values_of(parameter))
     values = (name, parameter.revision, parameter.expires_at, first_notice(parameter), parameter.tier.value)
     # Mostly the revision alone changes: a statement that names no indexed column leaves the pages of indices alone.

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from services.config.parameter import Parameter, Tier
+from services.config.parameter import KEPT_VERSIONS, Parameter, Tier
 from services.config.path import Selector, below, is_child
 from services.config.sqlite_schema import EVENT_COLUMNS, VERSION_COLUMNS, event_of, version_of
 from services.config.store import EventPage, Found, Listing, StoredEnvelope, check_resumable, stored_envelope
@@ -13,7 +13,9 @@ _FROM_CURRENT = f"SELECT {VERSION_COLUMNS} FROM parameters p JOIN events e ON e.
 _FROM_KEPT = f"SELECT {VERSION_COLUMNS} FROM events e"  # noqa: S608
 
 _CURRENT = f"{_FROM_CURRENT} WHERE p.name = ?"
-_VERSION = f"{_FROM_KEPT} WHERE e.name = ? AND e.version = ? AND e.live = 1"
+_NEWEST = "(SELECT max(n.version) FROM events n WHERE n.name = e.name AND n.live = 1)"
+_IS_KEPT = f"e.live = 1 AND e.version > {_NEWEST} - {KEPT_VERSIONS}"
+_VERSION = f"{_FROM_KEPT} WHERE e.name = ? AND e.version = ? AND {_IS_KEPT}"
 _LABELLED = (
     f"{_FROM_KEPT} JOIN labels n ON e.name = n.name AND e.version = n.version "
     "WHERE n.name = ? AND n.label = ? AND e.live = 1"
@@ -23,7 +25,7 @@ _BELOW = (
     "ORDER BY p.name LIMIT ?"
 )
 _VERSIONS = (
-    f"{_FROM_KEPT} WHERE e.name = ? AND e.live = 1 AND (? IS NULL OR e.version < ?) ORDER BY e.version DESC LIMIT ?"
+    f"{_FROM_KEPT} WHERE e.name = ? AND {_IS_KEPT} AND (? IS NULL OR e.version < ?) ORDER BY e.version DESC LIMIT ?"
 )
 _EVENTS = (
     f"SELECT {EVENT_COLUMNS} FROM events e "  # noqa: S608 - made of constants

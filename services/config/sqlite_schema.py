@@ -1,8 +1,8 @@
 """The tables of the database file, what makes it trustworthy, and rows as domain values.
 
-`events` is the append-only history, one row per revision. A row with `live` = 1 is a kept version of a parameter; the
-others (deletions, versions dropped, notices of policies, changes of labels and tags) only serve watchers that resume,
-until compaction deletes them up to `floor`.
+`events` is the append-only history, one row per revision. A row with `live` = 1 is a kept version of a parameter, or
+one of a few beyond those that are kept, which reads leave out; the others (deletions, versions dropped, notices of
+policies, changes of labels and tags) only serve watchers that resume, until compaction deletes them up to `floor`.
 """
 
 import json

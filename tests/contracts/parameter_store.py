@@ -203,6 +203,10 @@ class ParameterStoreContract:
         assert [one.version for one in kept] == list(range(KEPT_VERSIONS + 5, 5, -1))
         older = await store.versions("/a", before=10, limit=2)
         assert [one.version for one in older] == [9, 8]
+        found = await store.get([Selector(name="/a", version=5), Selector(name="/a", version=6)])
+        assert [one and one.version for one in found.parameters] == [None, 6]
+        with pytest.raises(NotFoundError, match="/a:5"):
+            await store.label("/a", ["stable"], version=5)
 
     async def test_a_labelled_version_is_not_dropped(self, store: ParameterStore) -> None:
         """The put that would drop it is refused until the label moves on."""
