@@ -43,10 +43,10 @@ _NOTHING = _Checked()
 class Putting:
     """Writes new versions to a store.
 
-    Most updates need no check that takes time. So each is taken for one of them, and nothing is read beforehand: the
-    write sees what is stored. Where that asks for more (pattern, schemas, a data key, room in a tier) nothing is
-    written, it is done by what was seen, and the write is tried again; so also when another caller changes one of these
-    meanwhile.
+    Most updates need no check that takes time. So one that does not ask for any itself is taken for one of them, and
+    nothing is read beforehand: the write sees what is stored. Where that asks for more (pattern, schemas, a data key,
+    room in a tier) nothing is written, it is done by what was seen, and the write is tried again; so also when another
+    caller changes one of these meanwhile.
     """
 
     def __init__(
@@ -75,6 +75,9 @@ class Putting:
         name = check_update(update, now=self._now(), found=await self._pattern_violations(update))
         write = self._tried if dry_run else self._store.put
         checked = _NOTHING
+        if _asks_for_checks(update):
+            found = await self._store.get([Selector(name=name)])
+            checked = await self._checked(update, name, found.parameters[0])
         while True:
             try:
                 return await write(name, self._decision(update, name, checked, principal))
@@ -145,6 +148,12 @@ class Putting:
             )
 
         return decide
+
+
+def _asks_for_checks(update: ParameterUpdate) -> bool:
+    """Whether an update needs checks that take time, whatever is stored."""
+    is_secret, is_new = update.type is ParameterType.SECURE_STRING, update.expected_version == 0
+    return is_secret or is_new or bool(update.allowed_pattern or update.json_schema)
 
 
 def _mismatch(name: str, pattern: str) -> InvalidArgumentError:
