@@ -152,19 +152,23 @@ class Session:
         page = await self._registry.versions_page(text, page_size=page_size, token=token)
         return replace(page, parameters=await self._shown(page.parameters, decrypt=decrypt))
 
-    async def follow(
+    def follow(
         self, path: str, from_revision: int, *, decrypt: bool
     ) -> AsyncGenerator[ParameterEvent | Bookmark, None]:
         """Events of a path as in `WatchHub.follow`, of those parameters that may be watched when they happen."""
         parsed = parse_path(path)
         if from_revision < 0:
             raise invalid_field("from_revision", f"{from_revision} is negative; 0 begins with what exists")
-        async with aclosing(self._guard.hub.follow(parsed, from_revision)) as events:
+        events = self._guard.hub.follow(parsed, from_revision, visible=lambda name: self.allows(Action.WATCH, name))
+        return self._opened(events) if decrypt else events
+
+    async def _opened(
+        self, events: AsyncGenerator[ParameterEvent | Bookmark, None]
+    ) -> AsyncGenerator[ParameterEvent | Bookmark, None]:
+        async with aclosing(events):
             async for event in events:
-                if not isinstance(event, Bookmark) and not self.allows(Action.WATCH, event.name):
-                    continue
                 if isinstance(event, Parameter) and isinstance(event.value, Sealed):
-                    yield (await self._shown([event], decrypt=decrypt))[0]
+                    yield (await self._shown([event], decrypt=True))[0]
                 else:
                     yield event
 

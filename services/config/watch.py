@@ -7,7 +7,7 @@ miss nothing without hearing of it.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -112,11 +112,14 @@ class WatchHub:
             for watcher in watchers:
                 watcher.wake()
 
-    async def follow(self, path: str, from_revision: int) -> AsyncGenerator[ParameterEvent | Bookmark, None]:
+    async def follow(
+        self, path: str, from_revision: int, *, visible: Callable[[str], bool] = lambda _name: True
+    ) -> AsyncGenerator[ParameterEvent | Bookmark, None]:
         """Events of a path (the name itself and everything below) after a revision, then live ones, without a gap.
 
         From revision 0 on it first tells what exists, as the versions that are current. A bookmark marks the point at
-        which everything of before has been told.
+        which everything of before has been told. A name that is not `visible` when its event is to be told is as if it
+        lay elsewhere.
 
         Raises:
             OutOfRangeError: events after the position are no longer kept, at the start or because the watcher is slow.
@@ -129,7 +132,7 @@ class WatchHub:
             position = from_revision
             if not from_revision:
                 position = self._revision
-                async for parameter in self._existing(path):
+                async for parameter in self._existing(path, visible):
                     if parameter.revision > position:
                         listed[parameter.name] = parameter.revision
                     yield parameter
@@ -139,7 +142,7 @@ class WatchHub:
                 watcher.look()
                 page = await self._after(path, position)
                 for event in page.events:
-                    if not listed or event.revision > listed.get(event.name, 0):
+                    if (not listed or event.revision > listed.get(event.name, 0)) and visible(event.name):
                         yield event
                         told = event.revision
                 position = page.revision
@@ -160,16 +163,17 @@ class WatchHub:
         if not self._watchers[path]:
             del self._watchers[path]
 
-    async def _existing(self, path: str) -> AsyncIterator[Parameter]:
+    async def _existing(self, path: str, visible: Callable[[str], bool]) -> AsyncIterator[Parameter]:
         found = await self._store.get([Selector(name=path)])
         for itself in found.parameters:
-            if itself is not None:
+            if itself is not None and visible(itself.name):
                 yield itself
         after, more = "", True
         while more:
             page = await self._store.list_below(path, recursive=True, after=after, limit=_PAGE)
             for parameter in page.parameters:
-                yield parameter
+                if visible(parameter.name):
+                    yield parameter
             more, after = page.more, page.parameters[-1].name if page.parameters else ""
 
     async def _after(self, path: str, position: int) -> EventPage:

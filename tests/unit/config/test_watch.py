@@ -200,6 +200,23 @@ async def test_a_watch_that_is_left_leaves_no_timer(hub: WatchHub) -> None:
     assert hub.watchers == 0
 
 
+async def test_what_is_not_visible_is_as_if_it_lay_elsewhere(store: MemoryStore) -> None:
+    """What exists as well as what happens; the resume point advances all the same."""
+    await put(store, "/p/hidden")
+    await put(store, "/p")
+    seen = {"/p/a", "/p/b"}
+    watch = WatchHub(store, bookmark_seconds=0.001).follow("/p", 0, visible=seen.__contains__)
+    assert await take(watch, 1) == ["=2"]
+    await put(store, "/p/a")
+    assert await take(watch, 1) == ["/p/a@3"]
+    await put(store, "/p/hidden")
+    assert await take(watch, 1) == ["=4"]
+    seen.remove("/p/a")
+    await put(store, "/p/a")
+    await put(store, "/p/b")
+    assert await take(watch, 1) == ["/p/b@6"]
+
+
 async def test_no_event_is_lost_between_the_list_and_live_events() -> None:
     """What is written while the list is read is told once, and a deletion is not undone by an older put."""
 
