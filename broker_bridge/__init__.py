@@ -4,7 +4,8 @@ Read the domain first: `message` (what arrives), `routes` (where it comes from a
 place is meant), `targets` (the port it leaves by) and `guard` (how often it is called), `settlement` (when it may be
 acknowledged), `dedup` (whether it was delivered before), `retry_policy` (how often it is tried), `dead_letters` (how it
 is given up). `pump` is the one loop over them: take, filter, deliver, acknowledge, retry or dead-letter. `session`
-keeps a subscription alive over connections that come and go; `activemq` is such a connection, and the only file that
-knows stomp.py. The `*_target` files deliver to one kind of place each. `bridge` runs a pump per route and changes them
-as their parameters change; `servicer` answers operators.
+keeps a subscription alive over connections that come and go, `acknowledging` chooses whether one ACK stands for many
+messages, `moving` moves single ones; `activemq` is a connection, and the only file that knows stomp.py. The `*_target`
+files deliver to one kind of place each. `bridge` runs a pump per route and changes them as their parameters change;
+`servicer` answers operators.
 """

@@ -77,7 +77,7 @@ class DedupUnavailableError(Exception):
     """The store of the records did not answer; the message says what it is and why."""
 
 
-class Dedup(Protocol):
+class Records(Protocol):
     """Records by key. Every method takes a batch, and costs one round trip."""
 
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
@@ -101,8 +101,19 @@ class Dedup(Protocol):
         ...
 
 
+class Dedup(Records, Protocol):
+    """Records that can always be asked."""
+
+    @property
+    def available(self) -> bool:
+        """Whether they are those of every bridge, which outlive this process."""
+        ...
+
+
 class MemoryDedup:
-    """The newest `capacity` records of this process."""
+    """The newest `capacity` records of this process, as if it were the only one."""
+
+    available = True
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
@@ -177,17 +188,18 @@ class GuardedDedup:
     """Shared records with those of this process in front: the bridge goes on with the latter when the store is away.
 
     After a failure the store is left alone for `pause` seconds. `report` hears when it goes away ("why") and when it is
-    back ("").
+    back (""); `available` is what is known of it at first.
     """
 
     def __init__(
         self,
-        shared: Dedup,
+        shared: Records,
         *,
         report: Callable[[str], None],
         pause: float = 1.0,
         local: MemoryDedup | None = None,
         now: Callable[[], float] = time.monotonic,
+        available: bool = True,
     ) -> None:
         self._shared = shared
         self._local = local or MemoryDedup()
@@ -195,7 +207,7 @@ class GuardedDedup:
         self._pause = pause
         self._now = now
         self._away_until = 0.0
-        self.available = True
+        self.available = available
 
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         # A message that this process knows to be done was perhaps noted while the store was away: it is not asked

@@ -1,6 +1,7 @@
 """What becomes of messages that could not be delivered: they wait, here or in the broker, or are given up."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -24,6 +25,20 @@ _NO_ROOM_PAUSE_SECONDS = 60.0
 # One that refuses to store, most likely for want of disk, is not asked again for every message.
 _REFUSED_PAUSE_SECONDS = 5.0
 _MAX_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remembered:
+    """What targets said about a message that comes again by itself; without the message, which may be large.
+
+    It shall not be tried before `due`, on the clock that only goes forward.
+    """
+
+    due: float
+    first_failed_at: int
+    alone: bool
+    accepted: set[str]
+    rejected: dict[str, Rejected]
 
 
 class Failures:
@@ -50,8 +65,7 @@ class Failures:
         # Decided, but the broker did not take them yet; kept over reconnections for their reasons.
         self._unburied: dict[str, DeadLetter] = {}
         self._no_room_until = 0.0
-        # What targets said about messages that wait in the broker.
-        self._postponed: dict[str, Entry] = {}
+        self._remembered: dict[str, _Remembered] = {}
         self._log = structlog.get_logger("failures").bind(route=route.name)
 
     async def excuse(self, attempts: Sequence[Attempt]) -> None:
@@ -93,18 +107,36 @@ class Failures:
             self._hold([entry], seconds)
             return
         self._ledger.forget(entry)
-        self._postponed[entry.key] = entry
-        if len(self._postponed) > _MAX_REMEMBERED:
-            del self._postponed[next(iter(self._postponed))]
+        self.remember(entry, due=0.0)
 
-    def recall(self, entry: Entry, waited: Postponed | None) -> None:
-        """What is known of a message that waited in the broker: from its copy, and more from this process."""
+    def remember(self, entry: Entry, due: float) -> None:
+        """The message will come again from the broker, which knows nothing of its wait, nor of what targets said."""
+        self._remembered[entry.key] = _Remembered(
+            due=due,
+            first_failed_at=entry.first_failed_at,
+            alone=entry.alone,
+            accepted=entry.accepted,
+            rejected=entry.rejected,
+        )
+        if len(self._remembered) > _MAX_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+
+    def recall(self, entry: Entry, waited: Postponed | None) -> float:
+        """What is known of a message that comes again: from its copy, and more from this process.
+
+        Returns for how many seconds it still has to wait; none when not positive.
+        """
+        pause = 0.0
         if waited is not None:
             entry.attempt, entry.first_failed_at = waited.attempts, waited.first_failed_at
             entry.accepted.update(waited.accepted)
-        if before := self._postponed.pop(entry.key, None):
+            pause = (waited.due - self._clock.wall()) / 1000
+        if before := self._remembered.pop(entry.key, None):
             entry.first_failed_at, entry.alone = before.first_failed_at, before.alone
             entry.accepted, entry.rejected = before.accepted, before.rejected
+            pause = max(pause, before.due - self._clock.monotonic())
+        # A new connection may take at once what the old one did not take.
+        return 0.0 if entry.key in self._unburied else pause
 
     async def give_up(self, entry: Entry, reason: str, error_class: ErrorClass) -> None:
         letter = DeadLetter(

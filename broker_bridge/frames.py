@@ -31,6 +31,12 @@ def acks(ack_ids: Sequence[str], *, receipt: str) -> bytes:
     return "".join(frames).encode()
 
 
+def barrier(name: str) -> bytes:
+    """Frames that change nothing; their receipt, of this name, comes when everything written before is worked off."""
+    begin = encode_frame("BEGIN", {"transaction": name})
+    return begin + encode_frame("ABORT", {"transaction": name, "receipt": name})
+
+
 def _escaped(text: str) -> str:
     """Section "Value Encoding". A seventh of the time of `str.translate`, and every ACK needs it."""
     return text.replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n").replace(":", "\\c")
@@ -46,15 +52,22 @@ def subscribe(
     browser: bool = False,
     durable: str = "",
     transformation: str = "",
+    cumulative: bool = False,
 ) -> bytes:
-    """A subscription acknowledged message by message, or one that only looks; `durable` is its name to a topic."""
+    """A subscription acknowledged message by message, or one that only looks; `durable` is its name to a topic.
+
+    Without a `receipt` nothing tells that it was made: write a `barrier` after it.
+    `cumulative`: an ACK takes every message before it with it.
+    """
+    acknowledged = "client" if cumulative else "client-individual"
     headers = {
         "id": subscription,
         "destination": destination,
-        "ack": "auto" if browser else "client-individual",
+        "ack": "auto" if browser else acknowledged,
         "activemq.prefetchSize": str(prefetch),
-        "receipt": receipt,
     }
+    if receipt:
+        headers["receipt"] = receipt
     if selector:
         headers["selector"] = selector
     if transformation:

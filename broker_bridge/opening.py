@@ -139,7 +139,9 @@ async def open_parts(settings: BridgeSettings, health: HealthBoard) -> AsyncIter
             message_filter=GrpcFilter(filtering, report=lambda why: health.set("filtering", True, why)),
             targets=targets,
             answers=BrokerAnswers(replying, time.monotonic),
-            dedup=lambda route: GuardedDedup(store.records(route), report=partial(dedup_health.told, route)),
+            dedup=lambda route: GuardedDedup(
+                store.records(route), report=partial(dedup_health.told, route), available=store.answers
+            ),
             dedup_ended=dedup_health.ended,
             clock=Clock(monotonic=time.monotonic, wall=_milliseconds, random=random.random),
             drain_seconds=settings.drain_seconds * 0.8,

@@ -69,7 +69,7 @@ def postponed(message: Message) -> Postponed | None:
             due=int(told[_DUE]),
             accepted=_names(told),
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         return None
 
 

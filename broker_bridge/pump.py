@@ -40,7 +40,7 @@ _RENEW_SECONDS = 5.0
 _FILTER_PAUSE_SECONDS = 1.0
 _FAULT_PAUSE_SECONDS = 1.0
 _ELSEWHERE_PAUSE_SECONDS = 0.05
-_EARLY_MILLISECONDS = 50
+_EARLY_SECONDS = 0.05
 _NEVER_ENDED = "the attempts before did not come to an end: the bridge stopped or lost its connection during each"
 
 
@@ -88,11 +88,13 @@ class Pump:
 
     # What the connection tells.
 
-    def opened(self) -> int:
+    def opened(self, *, cumulative: bool = False) -> int:
         """A new connection: returns its epoch. Everything not being delivered right now will come again."""
-        self._ledger.open_epoch()
+        self._ledger.open_epoch(cumulative=cumulative)
         self._inbox.clear()
-        self._waiting.clear()
+        for entry, due in self._waiting.clear():
+            self._failures.remember(entry, due)
+        self._tell_quiet()
         return self._ledger.epoch
 
     def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
@@ -109,10 +111,10 @@ class Pump:
             entry = self._ledger.receive(waited.message if waited else message, headers["ack"], now=now)
             if entry is None:
                 continue
-            self._failures.recall(entry, waited)
-            # A broker without a scheduler sends a delayed copy at once.
-            if waited and not self.route.lanes and waited.due - wall > _EARLY_MILLISECONDS:
-                self._hold([entry], (waited.due - wall) / 1000)
+            # A broker without a scheduler sends a delayed copy at once, and any broker what came by a lost connection.
+            pause = self._failures.recall(entry, waited)
+            if pause > _EARLY_SECONDS and not self.route.lanes:
+                self._hold([entry], pause)
             else:
                 entries.append(entry)
         self._inbox.put(entries)
@@ -140,6 +142,14 @@ class Pump:
         """How long the oldest ACKs have waited for their receipt."""
         since = self._ledger.unconfirmed_since()
         return 0.0 if since is None else self._clock.monotonic() - since
+
+    def stalled_seconds(self) -> float:
+        """For how long messages could not be acknowledged because of one before them."""
+        return self._ledger.stalled_seconds(now=self._clock.monotonic())
+
+    def is_remembered(self) -> bool:
+        """Whether other bridges, and this one after a restart, know what was delivered."""
+        return self._dedup.available
 
     def prefetch(self) -> int:
         return self._window.size
@@ -291,6 +301,11 @@ class Pump:
     def _hold(self, entries: Sequence[Entry], seconds: float) -> None:
         """Tries the messages again later; they stay unacknowledged. Those of a lost connection come by themselves."""
         held = [entry for entry in entries if self._ledger.wait(entry)]
+        if len(held) < len(entries):
+            due = self._clock.monotonic() + seconds
+            for entry in entries:
+                if entry.state is not State.WAITING:
+                    self._failures.remember(entry, due)
         if held and self.route.lanes:
             self._inbox.block()
         self._waiting.put(held, seconds)

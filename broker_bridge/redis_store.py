@@ -7,7 +7,7 @@ others only when their lease has ended. All records of a route share a hash tag,
 """
 
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -79,10 +79,17 @@ class RedisStore:
         self._client = Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
         self._owner = owner
         self._keep_seconds = keep_seconds
+        self.answers = True
+        """Whether it did when it was asked last, for whichever route."""
 
     def records(self, route: str) -> "RedisDedup":
         """The records of a route."""
-        return RedisDedup(self._client, route=route, owner=self._owner, keep_seconds=self._keep_seconds)
+        return RedisDedup(
+            self._client, route=route, owner=self._owner, keep_seconds=self._keep_seconds, answered=self._answered
+        )
+
+    def _answered(self, answers: bool) -> None:  # noqa: FBT001
+        self.answers = answers
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -96,9 +103,13 @@ class RedisDedup:
         route: records are named `penstock:dedup:{route}:<key>`.
         owner: this bridge, the same after a restart and different from every other bridge; without spaces.
         keep_seconds: how long a record is kept after its last change.
+        answered: is told after each call whether there was an answer.
     """
 
-    def __init__(self, client: Redis, *, route: str, owner: str, keep_seconds: float) -> None:
+    def __init__(
+        self, client: Redis, *, route: str, owner: str, keep_seconds: float, answered: Callable[[bool], None]
+    ) -> None:
+        self._answered = answered
         self._prefix = f"penstock:dedup:{{{route}}}:"
         self._owner = owner
         self._life = secrets.token_hex(8)
@@ -137,9 +148,12 @@ class RedisDedup:
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         try:
-            return await call
+            answer = await call
         except (RedisError, OSError) as error:
+            self._answered(False)
             raise DedupUnavailableError(f"the dedup store does not answer: {error or type(error).__name__}") from error
+        self._answered(True)
+        return answer
 
 
 def _claim(answer: int | Sequence[int]) -> Claim:

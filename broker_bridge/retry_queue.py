@@ -27,9 +27,12 @@ class RetryQueue:
             heapq.heappush(self._heap, (due, next(self._order), entry))
         self._set_timer()
 
-    def clear(self) -> None:
+    def clear(self) -> Sequence[tuple[Entry, float]]:
+        """Forgets everything; returns what was kept, and until when."""
+        kept = [(entry, due) for due, _, entry in self._heap]
         self._heap.clear()
         self._set_timer()
+        return kept
 
     def release_due(self) -> None:
         """Releases what is due; the timer calls it."""

@@ -5,7 +5,6 @@ it ends, for whatever reason, the next address of the list is tried after a grow
 """
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,33 +12,28 @@ from typing import Protocol
 
 import structlog
 
+from broker_bridge.acknowledging import Acknowledging
 from broker_bridge.broker import (
     BrokerAddress,
     BrokerError,
     Connect,
     Connection,
     ConnectionLostError,
-    ForbiddenError,
-    RefusedError,
 )
-from broker_bridge.dead_letters import REASON, DeadLetter, copy_headers, obstacle_to_copy, reasons_queue, story
-from broker_bridge.frames import acks, encode_frame, subscribe
+from broker_bridge.dead_letters import DeadLetter
+from broker_bridge.frames import acks, barrier, subscribe
 from broker_bridge.message import to_stomp
-from broker_bridge.oversized import Oversized
-from broker_bridge.postponement import postponed_headers
+from broker_bridge.moving import Moving
 from broker_bridge.retry_policy import RetryStrategy
 from broker_bridge.routes import Route
 from broker_bridge.settlement import AckBatch, Entry
-from broker_bridge.source import is_topic
-from broker_bridge.transfer import transfer
+from broker_bridge.source import is_topic, is_wildcard
 from broker_bridge.transforming import Transforming
 from services.runtime.retry import Backoff
 
 _SUBSCRIPTION = "route"
 _RECEIPT_SECONDS = 15.0
 _WATCH_SECONDS = 1.0
-# ActiveMQ keeps every ACK of a transaction until the subscription ends, and each commit walks them all.
-_TRANSACTED_ACKS = 1000
 PROBE_SECONDS = 30.0
 _STALE_ACK = "Unexpected ACK received"
 
@@ -47,13 +41,23 @@ _STALE_ACK = "Unexpected ACK received"
 class Consumer(Protocol):
     """Who works on what a session receives: the pump."""
 
-    def opened(self) -> int: ...
+    def opened(self, *, cumulative: bool) -> int:
+        """A new connection, whose ACKs each take every message before it with it, or not: returns its epoch."""
+        ...
 
     def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None: ...
 
     def confirmed(self, receipt: str) -> None: ...
 
     def unconfirmed_seconds(self) -> float: ...
+
+    def stalled_seconds(self) -> float:
+        """For how long messages could not be acknowledged because of one before them."""
+        ...
+
+    def is_remembered(self) -> bool:
+        """Whether other bridges, and this one after a restart, know what was delivered."""
+        ...
 
     def prefetch(self) -> int:
         """How many messages the broker may send ahead on the next connection."""
@@ -111,11 +115,11 @@ class Session:
         self._connection: Connection | None = None
         self._consumer: Consumer | None = None
         self._epoch = 0
-        self._transacted = self._moving = 0
-        self._renewing = self._closed = False
+        self._renewing = self._first_is_back = self._closed = False
+        self._retiring: asyncio.Future[None] | None = None
+        self._acknowledging = Acknowledging(allowed=_may_acknowledge_together(route), now=time.monotonic)
         self._transforming = Transforming(wanted=route.transform_maps, now=time.monotonic)
-        self._oversized = Oversized()
-        self._numbers = itertools.count(1)
+        self._moving = Moving(route, renew=self._renew)
         self._log = structlog.get_logger("session").bind(route=route.name)
 
     async def run(self, consumer: Consumer) -> None:
@@ -130,17 +134,15 @@ class Session:
                 if self._closed:
                     return
                 was_active = self._connection is not None
-                back_to_first = was_active and self._prefer_first
                 if self._renewing:
-                    self._log.info("the subscription is renewed", reason=str(error))
-                    position = 0 if back_to_first else position
+                    position = 0 if self._first_is_back else position
                     continue
-                position = 0 if back_to_first else (position + 1) % len(self._addresses)
+                position = 0 if was_active and self._prefer_first else (position + 1) % len(self._addresses)
                 failures = 1 if was_active else failures + 1
                 self._log.warning("no subscription", reason=str(error), broker=str(address), failures=failures)
                 self._report(SessionState(active=False, detail=str(error)))
             finally:
-                self._renewing = False
+                self._renewing = self._first_is_back = False
                 self._drop("given up")
             await asyncio.sleep(self._backoff.delay(failures))
 
@@ -148,28 +150,25 @@ class Session:
         """One connection from its beginning to its end, which is always a BrokerError."""
         connection = await self._connect(address, self, client_id=self._durable)
         try:
-            self._epoch = consumer.opened()
-            self._transacted = 0
+            cumulative = self._acknowledging.begin(connection.server, remembered=consumer.is_remembered())
+            self._epoch = consumer.opened(cumulative=cumulative)
+            self._moving.begin(self._epoch)
             self._connection = connection
             receipt = f"subscribe-{self._epoch}"
-            terms = self._transforming.begin(prefetch=consumer.prefetch())
-            frames = subscribe(
-                _SUBSCRIPTION,
-                to_stomp(self._route.source),
-                selector=self._route.selector,
-                prefetch=terms.prefetch,
-                receipt=receipt,
-                durable=self._durable,
-                transformation=terms.transformation,
-            )
-            await connection.request(frames, receipt)
+            await connection.request(self._subscribe(receipt, prefetch=consumer.prefetch()), receipt)
         except BaseException:
             self._connection = None
             connection.abort("given up")
             if not self._renewing:
                 self._transforming.ended()
             raise
-        self._log.info("subscribed", source=self._route.source, broker=str(address), server=connection.server)
+        self._log.info(
+            "subscribed",
+            source=self._route.source,
+            broker=str(address),
+            server=connection.server,
+            acknowledging="together" if cumulative else "one by one",
+        )
         self._report(SessionState(active=True, detail="", server=f"{address} {connection.server}"))
         probing = asyncio.ensure_future(self._return_to_first(address))
         try:
@@ -178,6 +177,23 @@ class Session:
             probing.cancel()
             if not self._renewing:
                 self._transforming.ended()
+
+    def _subscribe(self, receipt: str, *, prefetch: int) -> bytes:
+        terms = self._transforming.begin(prefetch=prefetch)
+        # ActiveMQ opens the window of a SUBSCRIBE with a receipt afterwards, and then forgets to look at the queues of
+        # a wildcard: what lies there already would not come.
+        apart = is_wildcard(self._route.source)
+        frames = subscribe(
+            _SUBSCRIPTION,
+            to_stomp(self._route.source),
+            selector=self._route.selector,
+            prefetch=terms.prefetch,
+            receipt="" if apart else receipt,
+            durable=self._durable,
+            transformation=terms.transformation,
+            cumulative=self._acknowledging.cumulative,
+        )
+        return frames + barrier(receipt) if apart else frames
 
     async def _return_to_first(self, address: BrokerAddress) -> None:
         """Renews the subscription when the preferred broker is back."""
@@ -189,6 +205,7 @@ class Session:
             except BrokerError:
                 continue
             await probe.close()
+            self._first_is_back = True
             self._renew(f"{first} is back, and preferred")
             return
 
@@ -197,14 +214,25 @@ class Session:
             await asyncio.wait({connection.ended}, timeout=_WATCH_SECONDS)
             if consumer.unconfirmed_seconds() > _RECEIPT_SECONDS:
                 connection.abort(f"{connection.address} did not confirm ACKs within {_RECEIPT_SECONDS:g} s")
-            self._renew(consumer.renewal() or self._transforming.renewal(idle=consumer.is_idle()))
+            if not self._renewing:
+                self._renew(self._transforming.renewal(idle=consumer.is_idle()) or self._consumer_needs(consumer))
         raise ConnectionLostError(connection.ended.result())
 
+    def _consumer_needs(self, consumer: Consumer) -> str:
+        """Why the consumer needs another subscription; empty when it does not."""
+        return consumer.renewal() or self._acknowledging.renewal(
+            stalled=consumer.stalled_seconds(), remembered=consumer.is_remembered()
+        )
+
     def _renew(self, reason: str) -> None:
-        """A new connection at once; what is being delivered goes on. Nothing without a reason."""
-        if reason and self._connection is not None and not self._connection.ended.done():
+        """A new connection as soon as what was written is confirmed. Nothing without a reason.
+
+        What is being delivered goes on; what comes meanwhile comes again.
+        """
+        if reason and not self._renewing and self._connection is not None and not self._connection.ended.done():
+            self._log.info("the subscription is renewed", reason=reason)
             self._renewing = True
-            self._connection.abort(reason)
+            self._retiring = asyncio.ensure_future(self._connection.close())
 
     def _drop(self, reason: str) -> None:
         if self._connection is not None:
@@ -214,13 +242,14 @@ class Session:
     # What the connection tells.
 
     def on_messages(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
-        if self._consumer is None:
+        if self._consumer is None or self._renewing:
             return
         try:
             self._consumer.received(self._transforming.received(messages))
-            self._renew(self._consumer.renewal())
-        except (KeyError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - nothing after it may be acknowledged, whatever it is
             self._drop(f"the broker sent a MESSAGE frame that cannot be read: {error!r}")
+        else:
+            self._renew(self._consumer_needs(self._consumer))
 
     def on_receipt(self, receipt: str) -> None:
         if self._consumer is not None:
@@ -228,17 +257,18 @@ class Session:
 
     def on_error(self, receipt: str, reason: str) -> None:
         self._log.warning("the broker answered with an error", reason=reason, receipt=receipt)
-        if reason.startswith(_STALE_ACK):
+        if reason.startswith(_STALE_ACK) and not self._acknowledging.cumulative:
             # The broker has worked off every ACK before this one, which it does not know any more.
             self.on_receipt(receipt)
         elif self._connection is not None:
-            # The socket stays open, but nobody can say what still works: begin anew.
+            # The socket stays open, but nobody can say what still works: begin anew, by simpler means.
+            self._acknowledging.one_by_one("the broker answered with an error")
             self._connection.abort(reason)
 
     # What the pump wants.
 
     def acknowledge(self, batch: AckBatch) -> None:
-        if self._connection is None:
+        if self._connection is None or self._renewing:
             return
         try:
             self._connection.write(acks(batch.ack_ids, receipt=batch.receipt))
@@ -246,80 +276,34 @@ class Session:
             self._log.info("ACKs not sent", reason=str(error), messages=len(batch.ack_ids))
 
     async def postpone(self, entry: Entry, *, seconds: float, due: int) -> None:
-        connection = self._current(entry)
-        if self._route.retry.strategy is RetryStrategy.BROKER:
-            await self._nack(connection, entry)
-            return
-        if obstacle := self._obstacle(entry):
-            raise RefusedError(f"a copy would not be faithful: {obstacle}")
-        await self._move(connection, entry, postponed_headers(entry, seconds=seconds, due=due))
+        await self._moving.postpone(self._current(entry), entry, seconds=seconds, due=due)
 
     async def dead_letter(self, entry: Entry, letter: DeadLetter) -> None:
-        connection = self._current(entry)
-        obstacle = self._obstacle(entry)
-        if not obstacle:
-            try:
-                queue = self._route.dead_letter_queue(entry.message)
-                headers = copy_headers(entry.message, queue, story(entry.message, letter))
-                await self._move(connection, entry, headers)
-            except ForbiddenError as error:
-                obstacle = f"the broker refused the copy: {error}"
-        if obstacle:
-            self._log.warning("the broker moves the dead letter itself", message_id=entry.message.id, reason=obstacle)
-            await self._leave_to_broker(connection, entry, letter)
-
-    def _obstacle(self, entry: Entry) -> str:
-        """Why the message must not be copied; empty when it may be."""
-        if entry.key in self._oversized:
-            return f"the broker ends the connection when it is sent its {len(entry.message.body)} bytes"
-        return obstacle_to_copy(entry.message)
+        await self._moving.dead_letter(self._current(entry), entry, letter)
 
     def _current(self, entry: Entry) -> Connection:
-        if self._connection is None or entry.epoch != self._epoch:
+        """The connection by which a message may be moved by itself."""
+        connection = self._connection
+        if connection is None or connection.ended.done() or self._renewing or entry.epoch != self._epoch:
             raise ConnectionLostError("the connection this message came by is gone: the broker will send it again")
-        return self._connection
-
-    async def _move(self, connection: Connection, entry: Entry, headers: Mapping[str, str]) -> None:
-        if self._transacted >= _TRANSACTED_ACKS:
-            raise ConnectionLostError("the subscription is about to be renewed: the broker will send the message again")
-        self._moving += 1
-        try:
-            await self._copy(connection, entry, headers)
-        finally:
-            self._moving -= 1
-            # Not before the last one is through: a COMMIT that stays unconfirmed moves what nobody counts as moved.
-            if self._transacted >= _TRANSACTED_ACKS and not self._moving:
-                self._renew(f"the broker remembers {_TRANSACTED_ACKS} transacted ACKs")
-
-    async def _copy(self, connection: Connection, entry: Entry, headers: Mapping[str, str]) -> None:
-        name = f"move-{self._epoch}-{next(self._numbers)}"
-        body = entry.message.body
-        async with self._oversized.copying(entry.key, len(body), connection.ended):
-            await transfer(connection, name, headers=headers, body=body, ack_id=entry.ack_id)
-        self._transacted += 1
-
-    async def _nack(self, connection: Connection, entry: Entry) -> None:
-        receipt = f"nack-{self._epoch}-{next(self._numbers)}"
-        await connection.request(encode_frame("NACK", {"id": entry.ack_id, "receipt": receipt}), receipt)
-
-    async def _leave_to_broker(self, connection: Connection, entry: Entry, letter: DeadLetter) -> None:
-        """The story first, so that no dead letter is without one; then the NACK by which the broker moves it.
-
-        ActiveMQ removes the message even when it cannot store it as a dead letter: its disk is full, say. So no NACK is
-        sent to a broker that has just refused to store, unless it was for want of permission, which a NACK needs not.
-        """
-        queue = reasons_queue(self._route.dead_letter_queue(entry.message))
-        headers = {**story(entry.message, letter), "destination": to_stomp(queue), "persistent": "true"}
-        told = f"reason-{self._epoch}-{next(self._numbers)}"
-        try:
-            await connection.request(encode_frame("SEND", {**headers, "receipt": told}, headers[REASON].encode()), told)
-        except ForbiddenError as error:
-            self._log.warning("the reason of a dead letter could not be kept", queue=queue, reason=str(error))
-        await self._nack(connection, entry)
+        if reason := self._acknowledging.one_by_one("a message is to be moved by itself"):
+            self._renew(reason)
+            raise ConnectionLostError(reason)
+        return connection
 
     async def close(self) -> None:
         """Ends the subscription in order: what was written is confirmed first, within a bounded time."""
         self._closed = True
         if self._connection is not None:
-            await self._connection.close()
+            await (self._retiring if self._renewing and self._retiring else self._connection.close())
             self._connection = None
+
+
+def _may_acknowledge_together(route: Route) -> bool:
+    """Not where messages wait in the broker, which takes a move or a refusal each; lanes have one at a time to settle.
+
+    Nor of the queues of a wildcard: several messages there may have one id, by which the broker finds what an ACK is
+    for. Nor where it writes Map messages as JSON, at which it may fail in ways of its own.
+    """
+    moves_each = route.retry.strategy is not RetryStrategy.LOCAL
+    return not (moves_each or route.lanes or route.transform_maps or is_wildcard(route.source))

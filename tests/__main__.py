@@ -71,6 +71,7 @@ def integration_files(*names: str) -> list[str]:
 # The bridge's tests that depend on what the broker is, on the line of ActiveMQ that is not the default.
 ON_ACTIVEMQ_6 = integration_files(
     "embedded_broker",
+    "bridge_acknowledging",
     "bridge_connection",
     "bridge_delivery",
     "bridge_fidelity",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from broker_bridge.dedup import Claimed, Dedup, Done
+from broker_bridge.dedup import Claimed, Done, Records
 from broker_bridge.targets import ErrorClass
 
 
@@ -10,7 +10,7 @@ class DedupContract(ABC):
     """Subclass it and say which store is meant; `records` is fresh for each test."""
 
     @abstractmethod
-    async def records(self) -> Dedup:
+    async def records(self) -> Records:
         """An empty store."""
 
     async def test_attempts_are_counted(self) -> None:

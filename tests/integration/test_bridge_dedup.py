@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from broker_bridge.dedup import Busy, Claimed, Dedup, DedupUnavailableError, Done
+from broker_bridge.dedup import Busy, Claimed, DedupUnavailableError, Done, Records
 from broker_bridge.redis_store import RedisStore
 from deploy.local.ports import free_port_numbers
 from tests.contracts.dedup import DedupContract
@@ -30,7 +30,7 @@ class TestRedisDedup(DedupContract):
         yield
         await self.store.close()
 
-    async def records(self) -> Dedup:
+    async def records(self) -> Records:
         return self.store.records(f"contract-{uuid4().hex}")
 
 

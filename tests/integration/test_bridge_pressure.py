@@ -35,7 +35,7 @@ async def test_bytes_in_flight_are_bounded_and_nothing_is_delivered_twice(
     large = [JmsMessage(data=bytes([n]) * (MIB // 2)) for n in range(24)]
     sent = await asyncio.to_thread(jms.send, queue, [*large, *(JmsMessage(text=f"small {n}") for n in range(100))])
     service.before = lambda: asyncio.sleep(0.02)
-    most = quiet = 0
+    most = 0
     route = {
         "source": f"queue://{queue}",
         "targets": [{"grpc": {"address": service.address}}],
@@ -45,16 +45,13 @@ async def test_bytes_in_flight_are_bounded_and_nothing_is_delivered_twice(
     async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
         await bridge.put("bounded", route)
 
-        async def worked_off() -> bool:
-            nonlocal most, quiet
+        async def all_settled() -> bool:
+            nonlocal most
             stats = await bridge.stats("bounded")
             most = max(most, stats.in_flight_bytes)
-            # Not `settled`: a renewal may lose the receipt of an ACK that the broker has applied.
-            # What it had not applied comes again at once: none in flight at one moment is not the end yet.
-            quiet = quiet + 1 if len(service.ids) >= len(sent) and stats.in_flight == 0 else 0
-            return quiet == 20
+            return stats.settled == len(sent)
 
-        await eventually(worked_off, "all delivered, and none in flight")
+        await eventually(all_settled, "all settled")
     assert 2 * MIB < most <= 5 * MIB
     assert sorted(service.ids) == sorted(sent)
     assert (await asyncio.to_thread(jms.drain, queue)).count == 0

@@ -124,3 +124,35 @@ async def test_a_wildcard_takes_from_all_its_queues(
         assert (await bridge.api.ReplayDeadLetters(request)).replayed == 1
         await eventually(lambda: len(service.messages) == 3, "replayed")
         assert len(await bridge.dead_letters(f"{name}.a")) == 1
+
+
+async def test_what_lies_in_the_queues_of_a_wildcard_comes_too(
+    activemq: RunningPart, valkey: RunningPart, name: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """Not only what is sent after the subscription: the broker must look at queues it was not told the names of."""
+    names = [f"{name}-{number}" for number in range(6)]
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        for each in names:
+            await send(jms, f"{each}.a", *map(str, range(10)))
+            await bridge.put(each, route(f"queue://{each}.>", service))
+
+        async def settled() -> bool:
+            return [(await bridge.stats(each)).settled for each in names] == [10] * 6
+
+        # The broker looks at each queue by itself every 30 s, to find what has expired.
+        await eventually(settled, "everything settled", patience=20)
+    assert len(service.ids) == 60
+
+
+async def test_a_refused_subscription_to_a_wildcard_is_told(
+    activemq: RunningPart, valkey: RunningPart, name: str, service: RecordingService
+) -> None:
+    """Although it asks for no receipt that the refusal could name."""
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        bridge.bridge.apply(stored(name, route(f"queue://{name}.>", service, selector="colour = ")))
+
+        async def refused() -> bool:
+            (waiting,) = (await bridge.api.ListRoutes(bridge_service_pb2.ListRoutesRequest())).routes
+            return waiting.status == bridge_service_pb2.ROUTE_STATUS_CONNECTING and "colour" in waiting.detail
+
+        await eventually(refused, "the reason told")

@@ -86,6 +86,17 @@ def test_jms_text_message_arrives_over_stomp_with_its_properties(activemq: Runni
     assert "content-length" not in frame.headers
 
 
+def test_a_cumulative_ack_takes_the_messages_before_it_and_none_after_it(activemq: RunningPart, jms: JmsClient) -> None:
+    """STOMP 1.2, `ack:client`: also those that were sent to the client after the acknowledged one stay open."""
+    ids = jms.send("stomp.cumulative", [JmsMessage(text=str(number)) for number in range(10)])
+    with stomp_session(activemq) as (connection, frames):
+        connection.subscribe("/queue/stomp.cumulative", id="1", ack="client")
+        received = [frames.messages.get(timeout=PATIENCE) for _ in ids]
+        connection.ack(received[2].headers["ack"])
+        connection.ack(received[5].headers["ack"], receipt="up-to-the-sixth")
+    assert [frame.headers["message-id"] for frame in receive(activemq, "stomp.cumulative", 4)] == ids[6:]
+
+
 def test_jms_bytes_message_keeps_every_byte(activemq: RunningPart, jms: JmsClient) -> None:
     """A bytes message is marked by its content-length and holds NUL and FF bytes."""
     data = bytes(range(256))

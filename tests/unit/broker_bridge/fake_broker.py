@@ -22,6 +22,7 @@ class FakeBroker:
     refusals: dict[str, str] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
     confirms: bool = True
+    server: str = "Fake/1"
     client_ids: list[str] = field(default_factory=list)
 
     async def __call__(self, address: BrokerAddress, handler: Handler, *, client_id: str = "") -> "FakeConnection":
@@ -38,7 +39,7 @@ class FakeConnection:
     """A `broker_bridge.broker.Connection`."""
 
     def __init__(self, broker: FakeBroker, address: BrokerAddress, handler: Handler) -> None:
-        self.server = "Fake/1"
+        self.server = broker.server
         self.address = address
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.handler = handler

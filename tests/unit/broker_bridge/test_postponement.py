@@ -36,7 +36,9 @@ def test_a_message_comes_back_as_it_was(attempts: int, accepted: set[str], body:
     assert set(waited.accepted) == accepted
 
 
-@pytest.mark.parametrize("changed", [{"attempts": "many"}, {"due": ""}, {"accepted": "{}"}, {"accepted": "["}])
+@pytest.mark.parametrize(
+    "changed", [{"attempts": "many"}, {"due": ""}, {"accepted": "{}"}, {"accepted": "["}, {"accepted": "[" * 3000}]
+)
 def test_a_producer_that_forges_such_properties_is_taken_at_its_word_or_not_at_all(changed: dict[str, str]) -> None:
     """It cannot break the route."""
     told = {"of": "ID:1", "attempts": "1", "first_failed_at": "1", "sent_at": "1", "due": "1"} | changed

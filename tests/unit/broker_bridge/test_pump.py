@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from math import inf
 
 import pytest
 
@@ -692,6 +693,85 @@ async def test_a_reconnection_after_a_delivery_drops_the_ack() -> None:
         assert len(slow.delivered) == 1
 
 
+NINE_SECONDS = retry(backoff=Backoff(initial=9.0, maximum=9.0, jitter=0.0))
+
+
+def refused_once(*numbers: int) -> Callable[[Parcel], Outcome]:
+    """Refuses the first attempt of these messages."""
+    ids = {f"ID:test-{number}" for number in numbers}
+    return lambda item: REFUSED if item.message.id in ids and item.attempt == 1 else ACCEPTED
+
+
+async def test_messages_are_acknowledged_together_up_to_an_open_one() -> None:
+    """That those behind it stall is told; a drain does not wait for them."""
+    async with running(route(retry=NINE_SECONDS), decide=refused_once(3)) as rig:
+        rig.pump.opened(cumulative=True)
+        rig.receive(1, 2, 3, 4, 5)
+        await rig.settled(2)
+        rig.receive(6)
+        await rig.until(lambda: rig.pump.stats.delivered == 5)
+        assert rig.pump.stalled_seconds() == inf
+        await rig.pump.drain()
+        assert rig.broker.acknowledged == ["ack-1", "ack-2"]
+
+
+async def test_a_message_keeps_its_wait_over_a_new_connection() -> None:
+    """And what is known of it: a target that took it is not asked again."""
+    both = route(targets=(TARGET, OTHER), retry=NINE_SECONDS)
+    async with running(both, decide=refused_once(1)) as rig:
+        rig.receive(1, ack="old")
+        await rig.until(lambda: rig.pump.stats.retried == 1)
+        rig.clock.seconds += 5.0
+        rig.pump.opened()
+        rig.pump.received([frame(1, ack="new"), frame(2)])
+        await rig.settled(1)
+        assert rig.broker.acknowledged == ["ack-2"]
+        rig.pass_time(4.1)
+        await rig.settled(2)
+        assert rig.broker.acknowledged == ["ack-2", "new"]
+        assert [item.message.id for item in rig.targets[OTHER].delivered] == ["ID:test-1", "ID:test-2"]
+
+
+async def test_a_message_goes_alone_also_after_a_new_connection() -> None:
+    """Of a batch that failed as a whole one is to blame, and the broker does not know that."""
+    async with running(
+        route(retry=NINE_SECONDS), decide=lambda item: ACCEPTED if item.attempt == 2 else REFUSED
+    ) as rig:
+        rig.receive(1, 2, 3)
+        await rig.until(lambda: rig.pump.stats.retried == 3)
+        rig.pump.opened()
+        rig.receive(1, 2, 3)
+        rig.pass_time(9.1)
+        await rig.settled(3)
+        assert [len(batch) for batch in rig.targets[TARGET].batches] == [3, 1, 1, 1]
+
+
+async def test_a_message_that_fails_between_two_connections_keeps_its_wait_too() -> None:
+    """Nobody holds it then but the broker."""
+    answer = asyncio.Event()
+
+    class Slow(MemoryTarget):
+        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+            await answer.wait()
+            return await super().deliver(parcels, origin)
+
+    async with running(route(retry=NINE_SECONDS)) as rig:
+        rig.targets[TARGET] = slow = Slow(refused_once(1))
+        rig.receive(1, ack="old")
+        await rig.until(lambda: bool(rig.pump._ledger.dispatching()))
+        rig.pump.opened()
+        answer.set()
+        await rig.until(lambda: rig.pump.stats.retried == 1)
+        rig.receive(1, ack="new")
+        rig.pass_time(8.0)
+        rig.receive(2)
+        await rig.settled(1)
+        assert [len(batch) for batch in slow.batches] == [1, 1]
+        rig.pass_time(1.1)
+        await rig.settled(2)
+        assert rig.broker.acknowledged == ["ack-2", "new"]
+
+
 async def test_a_dead_letter_the_broker_does_not_take_is_written_later_with_its_reason() -> None:
     """Nothing is acknowledged meanwhile."""
     async with running(decide=lambda _item: Rejected(reason="never")) as rig:
@@ -793,6 +873,32 @@ async def test_a_fault_of_ours_loses_no_message() -> None:
         rig.pass_time(2.0)
         await rig.settled(2)
         assert len(broken.delivered) == 2
+
+
+async def test_a_drain_does_not_wait_for_a_receipt_of_a_lost_connection() -> None:
+    """It never comes; the message does, to the next consumer."""
+
+    class Silent(MemoryBroker):
+        def acknowledge(self, batch: AckBatch) -> None:
+            self.acknowledged += batch.ack_ids
+
+    async with running(broker=Silent()) as rig:
+        rig.receive(1)
+        await rig.until(lambda: rig.broker.acknowledged == ["ack-1"])
+        draining = asyncio.ensure_future(rig.pump.drain())
+        await asyncio.sleep(0)
+        rig.pump.opened()
+        await rig.until(draining.done)
+
+
+async def test_what_is_remembered_of_messages_that_never_come_again_is_bounded() -> None:
+    """Another bridge has taken them; nothing is kept of their bodies."""
+    async with running(route(retry=NINE_SECONDS), decide=lambda _item: REFUSED) as rig:
+        rig.receive(*range(1, 12_001))
+        await rig.until(lambda: rig.pump.stats.retried == 12_000)
+        rig.pump.opened()
+        assert len(rig.pump._failures._remembered) == 10_000
+        assert not any(hasattr(each, "message") for each in rig.pump._failures._remembered.values())
 
 
 async def test_drain_finishes_what_runs_and_begins_nothing_new() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,14 @@ class Listener:
     frames: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
     receipts: list[str] = field(default_factory=list)
     unconfirmed: float = 0.0
+    stalled: float = 0.0
+    remembered: bool = True
     reasons: list[str] = field(default_factory=list)
+    cumulative: list[bool] = field(default_factory=list)
 
-    def opened(self) -> int:
+    def opened(self, *, cumulative: bool) -> int:
         self.epoch += 1
+        self.cumulative.append(cumulative)
         return self.epoch
 
     def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
@@ -44,6 +49,12 @@ class Listener:
 
     def unconfirmed_seconds(self) -> float:
         return self.unconfirmed
+
+    def stalled_seconds(self) -> float:
+        return self.stalled
+
+    def is_remembered(self) -> bool:
+        return self.remembered
 
     def prefetch(self) -> int:
         return 7
@@ -79,15 +90,16 @@ class Rig:
 
 @asynccontextmanager
 async def running(
-    broker: FakeBroker | None = None, *, strategy: RetryStrategy = RetryStrategy.LOCAL
+    broker: FakeBroker | None = None, *, prefer_first: bool = False, **changes: object
 ) -> AsyncIterator[Rig]:
     fake, listener, states = broker or FakeBroker(), Listener(), list[SessionState]()
     session = Session(
-        route(selector="a = 1", prefetch=7, retry=retry(strategy=strategy)),
+        route(**{"selector": "a = 1", "prefetch": 7} | changes),
         connect=fake,
         addresses=(FIRST, SECOND),
         report=states.append,
         backoff=NO_BACKOFF,
+        prefer_first=prefer_first,
     )
     task = asyncio.ensure_future(session.run(listener))
     try:
@@ -151,7 +163,59 @@ async def test_a_renewed_subscription_is_no_trouble() -> None:
         rig.session.on_messages([({}, b"")])
         await rig.active(2)
         assert all(state.active for state in rig.states)
-        assert rig.broker.connections[0].ended.result() == "too many bytes"
+
+
+async def test_a_subscription_is_renewed_when_everything_written_is_confirmed() -> None:
+    """Nothing is taken, acknowledged or moved by the old connection after that: it comes again."""
+    async with running() as rig:
+        await rig.active()
+        first = rig.connection
+        rig.session.acknowledge(AckBatch(receipt="ack-1-1", ack_ids=["x"]))
+        rig.listener.reasons = ["too many bytes"]
+        rig.session.on_messages([({}, b"in time")])
+        rig.session.on_messages([({}, b"late")])
+        rig.session.acknowledge(AckBatch(receipt="ack-1-2", ack_ids=["y"]))
+        with pytest.raises(ConnectionLostError, match="send it again"):
+            await rig.session.dead_letter(entry(), LETTER)
+        await rig.active(2)
+        assert first.commands == ["SUBSCRIBE", "ACK", "DISCONNECT"]
+        assert [body for _, body in rig.listener.frames] == [b"in time"]
+        assert rig.listener.receipts == ["ack-1-1"]
+
+
+async def test_a_renewal_stays_with_the_broker_that_is_there() -> None:
+    """Of a list whose preferred one is away; only when that is back the subscription goes there."""
+    broker = FakeBroker(unreachable={"stomp://a:1": "nobody listens there"})
+    async with running(broker, prefer_first=True) as rig:
+        await rig.active()
+        before = len(rig.states)
+        rig.listener.reasons = ["too many bytes"]
+        rig.session.on_messages([({}, b"")])
+        await rig.active(2)
+        assert rig.connection.address == SECOND
+        assert all(state.active for state in rig.states[before:])
+
+
+async def test_closing_waits_for_a_renewal_under_way() -> None:
+    """And says DISCONNECT once."""
+    async with running() as rig:
+        await rig.active()
+        rig.listener.reasons = ["too many bytes"]
+        rig.session.on_messages([({}, b"")])
+        await rig.session.close()
+        assert rig.connection.commands == ["SUBSCRIBE", "DISCONNECT"]
+
+
+async def test_several_dead_letters_of_an_ended_connection_put_nothing_off() -> None:
+    """They come again; the broker is not asked for ACKs one by one for an hour."""
+    async with running(FakeBroker(server="ActiveMQ/5.18.4")) as rig:
+        await rig.active()
+        rig.connection.abort("broken pipe")
+        for _ in range(20):
+            with pytest.raises(ConnectionLostError, match="send it again"):
+                await rig.session.dead_letter(entry(), LETTER)
+        await rig.active(2)
+        assert rig.listener.cumulative == [True, True]
 
 
 async def test_a_closed_session_does_not_connect_again() -> None:
@@ -190,6 +254,81 @@ async def test_an_ack_the_broker_does_not_know_settles_those_before_it() -> None
         assert not rig.connection.ended.done()
 
 
+async def test_messages_are_acknowledged_together_where_the_broker_can() -> None:
+    """The consumer is told how before anything arrives."""
+    async with running(FakeBroker(server="ActiveMQ/5.18.4")) as rig:
+        await rig.active()
+        (subscribed,) = rig.connection.headers("SUBSCRIBE")
+        assert subscribed["ack"] == "client"
+        assert rig.listener.cumulative == [True]
+
+
+@pytest.mark.parametrize(
+    ("server", "changes"),
+    [
+        ("ActiveMQ/5.18.4", {"retry": retry(strategy=RetryStrategy.SCHEDULED)}),
+        ("ActiveMQ/5.18.4", {"retry": retry(strategy=RetryStrategy.BROKER)}),
+        ("ActiveMQ/5.18.4", {"lanes": 2}),
+        ("ActiveMQ/5.18.4", {"transform_maps": True}),
+        ("ActiveMQ/5.18.4", {"source": "queue://orders.>"}),
+        ("Fake/1", {}),
+    ],
+)
+async def test_messages_are_acknowledged_one_by_one_where_that_is_needed(server: str, changes: dict[str, Any]) -> None:
+    """Where messages wait in the broker, in lanes, as JSON, of many queues, and with a broker that is not known."""
+    async with running(FakeBroker(server=server), **changes) as rig:
+        await rig.active()
+        (subscribed,) = rig.connection.headers("SUBSCRIBE")
+        assert subscribed["ack"] == "client-individual"
+        assert rig.listener.cumulative == [False]
+
+
+async def test_a_subscription_to_many_queues_is_confirmed_by_what_follows_it() -> None:
+    """With a receipt of its own the broker would give it nothing of what lies in the queues already."""
+    async with running(source="queue://orders.>") as rig:
+        await rig.active()
+        assert rig.connection.commands == ["SUBSCRIBE", "BEGIN", "ABORT"]
+        assert [headers.get("receipt") for _, headers, _ in rig.connection.frames] == [None, None, "subscribe-1"]
+
+
+async def test_the_subscription_is_renewed_when_acks_are_kept_back() -> None:
+    """To acknowledge one by one."""
+    async with running(FakeBroker(server="ActiveMQ/5.18.4")) as rig:
+        await rig.active()
+        rig.listener.stalled = 0.5
+        rig.session.on_messages([({}, b"")])
+        await rig.active(2)
+        assert rig.listener.cumulative == [True, False]
+
+
+async def test_an_unknown_ack_that_stands_for_many_ends_the_connection() -> None:
+    """The broker has worked off none of them."""
+    async with running(FakeBroker(server="ActiveMQ/5.18.4")) as rig:
+        await rig.active()
+        first = rig.connection
+        rig.session.on_error("ack-1-1", "Unexpected ACK received for message-id [null]")
+        assert rig.listener.receipts == []
+        assert first.ended.done()
+        await rig.active(2)
+        assert rig.listener.cumulative == [True, False]
+
+
+async def test_a_message_is_never_moved_by_a_connection_that_acknowledges_together() -> None:
+    """Its ACK would take every message before it; the subscription is renewed, and the next one moves it."""
+    async with running(FakeBroker(server="ActiveMQ/5.18.4")) as rig:
+        await rig.active()
+        first = rig.connection
+        with pytest.raises(ConnectionLostError, match="moved by itself"):
+            await rig.session.dead_letter(entry(), LETTER)
+        assert first.commands == ["SUBSCRIBE"]
+        await rig.active(2)
+        (subscribed,) = rig.connection.headers("SUBSCRIBE")
+        assert subscribed["ack"] == "client-individual"
+        await rig.session.dead_letter(entry(epoch=2), LETTER)
+        assert rig.connection.commands[1:] == ["BEGIN", "SEND", "ACK", "COMMIT"]
+        assert all(state.active for state in rig.states)
+
+
 async def test_any_other_error_ends_the_connection() -> None:
     """The socket stays open, but nobody knows what still works."""
     async with running() as rig:
@@ -200,12 +339,13 @@ async def test_any_other_error_ends_the_connection() -> None:
         await rig.active(2)
 
 
-async def test_a_message_frame_that_cannot_be_read_ends_the_connection() -> None:
-    """It is neither acknowledged nor skipped."""
+@pytest.mark.parametrize("error", [KeyError("message-id"), RecursionError("deep"), TypeError("a fault of ours")])
+async def test_a_message_frame_that_cannot_be_read_ends_the_connection(error: Exception) -> None:
+    """It is neither acknowledged nor skipped, whatever the reason: an ACK for many would take it along."""
 
     class Strict(Listener):
         def received(self, frames: Sequence[tuple[Mapping[str, str], bytes]]) -> None:  # noqa: ARG002
-            raise KeyError("message-id")
+            raise error
 
     async with running() as rig:
         await rig.active()
@@ -233,7 +373,7 @@ async def test_a_dead_letter_is_a_copy_and_an_ack_in_one_transaction() -> None:
 
 async def test_a_postponed_message_is_a_delayed_copy_to_its_own_queue() -> None:
     """In one transaction with the ACK."""
-    async with running(strategy=RetryStrategy.SCHEDULED) as rig:
+    async with running(retry=retry(strategy=RetryStrategy.SCHEDULED)) as rig:
         await rig.active()
         await rig.session.postpone(entry(properties={"a": "b"}), seconds=2.5, due=99)
         assert rig.connection.commands[1:] == ["BEGIN", "SEND", "ACK", "COMMIT"]
@@ -243,7 +383,7 @@ async def test_a_postponed_message_is_a_delayed_copy_to_its_own_queue() -> None:
 
 async def test_what_cannot_be_copied_is_not_postponed() -> None:
     """It would come back without its body."""
-    async with running(strategy=RetryStrategy.SCHEDULED) as rig:
+    async with running(retry=retry(strategy=RetryStrategy.SCHEDULED)) as rig:
         await rig.active()
         with pytest.raises(RefusedError, match="Map, Object or Stream"):
             await rig.session.postpone(entry(kind=MessageKind.EMPTY, body=b""), seconds=2.5, due=99)
@@ -252,7 +392,7 @@ async def test_what_cannot_be_copied_is_not_postponed() -> None:
 
 async def test_a_broker_with_the_redelivery_plugin_is_told_by_nack() -> None:
     """And by nothing else."""
-    async with running(strategy=RetryStrategy.BROKER) as rig:
+    async with running(retry=retry(strategy=RetryStrategy.BROKER)) as rig:
         await rig.active()
         await rig.session.postpone(entry(), seconds=2.5, due=99)
         assert rig.connection.commands[1:] == ["NACK"]
@@ -305,8 +445,8 @@ async def test_the_subscription_is_renewed_after_many_dead_letters() -> None:
         first = rig.connection
         for _ in range(1000):
             await rig.session.dead_letter(entry(), LETTER)
-        assert first.ended.done()
         await rig.active(2)
+        assert first.commands[-1] == "DISCONNECT"
 
 
 async def test_the_subscription_is_renewed_between_dead_letters() -> None:

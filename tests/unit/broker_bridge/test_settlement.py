@@ -1,5 +1,8 @@
 """When a message may be acknowledged, and when it is settled."""
 
+from collections.abc import Sequence
+from math import inf
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -129,6 +132,126 @@ def test_a_message_sent_again_while_its_ack_is_due_is_acknowledged_by_its_new_id
     assert list(batch.ack_ids) == ["second"]
 
 
+def cumulative() -> Ledger:
+    ledger = Ledger(gather=3, window=0.02)
+    ledger.open_epoch(cumulative=True)
+    return ledger
+
+
+def test_a_cumulative_ack_stands_for_the_run_of_worked_off_messages_at_the_head() -> None:
+    """By its last but one, and by its last with the receipt: of that one alone the broker synchronises its disk."""
+    ledger = cumulative()
+    entries = [received(ledger, number) for number in range(1, 6)]
+    ledger.settle([entries[2], entries[0], entries[1]], now=0.0)
+    batch = ledger.acks_due(now=0.0)
+    assert batch is not None
+    assert list(batch.ack_ids) == ["ack-2", "ack-3"]
+    assert ledger.confirm(batch.receipt) == entries[:3]
+    assert ledger.in_flight() == 2
+
+
+def test_a_single_message_takes_a_single_cumulative_ack() -> None:
+    """Also right after many."""
+    ledger = cumulative()
+    entries = [received(ledger, number) for number in range(1, 5)]
+    ledger.settle(entries[:3], now=0.0)
+    assert ledger.acks_due(now=0.0) is not None
+    ledger.settle(entries[3:], now=1.0)
+    batch = ledger.acks_due(now=2.0)
+    assert batch is not None
+    assert list(batch.ack_ids) == ["ack-4"]
+
+
+def test_no_cumulative_ack_goes_over_an_open_message() -> None:
+    """It would settle that too. How long those behind have waited is known, and nothing of it keeps a drain."""
+    ledger = cumulative()
+    first, second, third = (received(ledger, number) for number in (1, 2, 3))
+    ledger.dispatch(first)
+    ledger.settle([second], now=1.0)
+    ledger.settle([third], now=2.0)
+    assert ledger.acks_due(now=9.0) is None
+    assert ledger.stalled_seconds(now=9.0) == 8.0
+    assert not ledger.idle()
+    ledger.wait(first)
+    assert ledger.idle()
+    assert ledger.stalled_seconds(now=9.0) == inf
+    ledger.settle([first], now=3.0)
+    batch = ledger.acks_due(now=3.0)
+    assert batch is not None
+    assert list(batch.ack_ids) == ["ack-2", "ack-3"]
+    assert ledger.stalled_seconds(now=9.0) == 0.0
+
+
+def test_what_an_advance_leaves_behind_an_open_message_is_kept_back_from_then_on() -> None:
+    """One batch settles what stands before the open message and what stands behind it."""
+    ledger = cumulative()
+    entries = [received(ledger, number) for number in range(1, 5)]
+    ledger.settle([entries[0], entries[1], entries[3]], now=1.0)
+    assert ledger.stalled_seconds(now=3.0) == 2.0
+    ledger.wait(entries[2])
+    assert ledger.stalled_seconds(now=3.0) == inf
+    ledger.settle([entries[2]], now=4.0)
+    assert ledger.stalled_seconds(now=9.0) == 0.0
+
+
+def test_a_message_that_came_twice_is_acknowledged_at_its_own_places() -> None:
+    """Its entry knows the later ack id alone, which would take what is open between them."""
+    ledger = cumulative()
+    twice, between = received(ledger, 1, "early"), received(ledger, 2)
+    assert ledger.receive(message(1), "late", now=0.0) is None
+    ledger.settle([twice], now=0.0)
+    first = ledger.acks_due(now=0.0)
+    assert first is not None
+    assert list(first.ack_ids) == ["early"]
+    ledger.settle([between], now=1.0)
+    assert ledger.stalled_seconds(now=2.0) == 0.0
+    second = ledger.acks_due(now=2.0)
+    assert second is not None
+    assert list(second.ack_ids) == ["ack-2", "late"]
+
+
+def test_a_worked_off_message_that_comes_once_more_keeps_nothing_back() -> None:
+    """Its new place is behind an open one at first."""
+    ledger = cumulative()
+    known, between = received(ledger, 1, "early"), received(ledger, 2)
+    ledger.settle([known], now=0.0)
+    assert ledger.receive(message(1), "late", now=1.0) is None
+    assert ledger.stalled_seconds(now=3.0) == 2.0
+    ledger.settle([between], now=4.0)
+    assert ledger.stalled_seconds(now=9.0) == 0.0
+    batch = ledger.acks_due(now=9.0)
+    assert batch is not None
+    assert list(batch.ack_ids) == ["ack-2", "late"]
+
+
+def test_a_new_connection_may_acknowledge_in_another_way() -> None:
+    """What stalled is forgotten with the old one; what is being delivered is acknowledged by its new place."""
+    ledger = cumulative()
+    slow, quick = received(ledger, 1), received(ledger, 2)
+    ledger.dispatch(slow)
+    ledger.settle([quick], now=0.0)
+    ledger.open_epoch()
+    assert ledger.stalled_seconds(now=9.0) == 0.0
+    received(ledger, 2, "again")
+    assert ledger.receive(message(1), "again-1", now=1.0) is None
+    ledger.settle([slow], now=1.0)
+    batch = ledger.acks_due(now=1.0)
+    assert batch is not None
+    assert list(batch.ack_ids) == ["again-1"]
+
+
+def test_what_a_lost_connection_left_open_keeps_nothing_back() -> None:
+    """The message comes again, and takes a new place. What was to be acknowledged is not, by ids of the old one."""
+    ledger = cumulative()
+    ledger.settle([received(ledger, 7)], now=0.0)
+    received(ledger, 1)
+    ledger.open_epoch(cumulative=True)
+    ledger.settle([received(ledger, 1, "again")], now=0.0)
+    batch = ledger.acks_due(now=0.0)
+    assert batch is not None
+    assert list(batch.ack_ids) == ["again"]
+
+
 def test_the_oldest_message_and_idleness_are_known() -> None:
     """For health and for the drain: messages that merely wait do not keep the bridge."""
     ledger = opened()
@@ -159,12 +282,13 @@ class Settlement(RuleBasedStateMachine):
         self.acks: dict[str, str] = {}
         self.sent: list[AckBatch] = []
         self.serial = 0
-        self.connect()
+        self.connect(cumulative=False)
 
-    @rule()
-    def connect(self) -> None:
+    @rule(cumulative=st.booleans())
+    def connect(self, *, cumulative: bool) -> None:
         """The connection is lost and a new one opened: the broker will send everything it still has."""
-        self.ledger.open_epoch()
+        self.cumulative = cumulative
+        self.ledger.open_epoch(cumulative=cumulative)
         self.acks.clear()
         self.sent.clear()
 
@@ -189,6 +313,14 @@ class Settlement(RuleBasedStateMachine):
             self.delivered.add(entry.key)
             self.ledger.settle([entry], now=self.now)
 
+    @rule(target=worked, entry=consumes(worked))
+    def try_again(self, entry: Entry | None) -> Entry | None:
+        """The target did not take it: it waits, and is delivered again unless its connection is gone."""
+        if entry is None or entry.state is not State.DISPATCHING or not self.ledger.wait(entry):
+            return None
+        self.ledger.dispatch(entry)
+        return entry
+
     @rule(seconds=st.floats(0, 1))
     def write(self, seconds: float) -> None:
         """Time passes and due ACKs reach the broker, which removes the messages."""
@@ -196,9 +328,14 @@ class Settlement(RuleBasedStateMachine):
         batch = self.ledger.acks_due(now=self.now)
         if batch is not None:
             self.sent.append(batch)
-            removed = {self.acks[ack] for ack in batch.ack_ids}
+            removed = {self.acks[ack] for ack in self.acknowledged(batch.ack_ids)}
             assert removed <= self.delivered, "acknowledged before it was delivered"
             self.queue = [item for item in self.queue if item.key not in removed]
+
+    def acknowledged(self, ack_ids: Sequence[str]) -> Sequence[str]:
+        """What the broker takes the ACKs for, as its subscription was made."""
+        sent = list(self.acks)
+        return sent[: sent.index(ack_ids[-1]) + 1] if self.cumulative else ack_ids
 
     @rule()
     def confirm(self) -> None:
@@ -211,6 +348,17 @@ class Settlement(RuleBasedStateMachine):
     def nothing_is_lost(self) -> None:
         """A message that was not delivered is still with the broker."""
         assert {message(number).key for number in range(8)} - self.delivered <= {item.key for item in self.queue}
+
+    def teardown(self) -> None:
+        """Once everything is delivered, everything is acknowledged: nothing stays behind for ever."""
+        for _ in range(len(self.queue)):
+            entry = self.take()
+            if entry is not None:
+                self.succeed(entry)
+        for known in self.ledger.dispatching():
+            self.succeed(known)
+        self.write(1.0)
+        assert self.queue == []
 
 
 TestSettlement = Settlement.TestCase
