@@ -88,7 +88,7 @@ IDLE = Limit(
     ceiling=5.0,
 )
 NOTES = (
-    "ours: STOMP, dedup records in Valkey, batches of up to 500 to a Python gRPC service, ACK confirmed by a receipt",
+    "ours: STOMP, dedup records in Valkey, batches of up to 500 to a Python gRPC service, ACKs for many confirmed by receipts",
     "ours takes up to 2000 messages ahead, the peers 1000; they drop what comes, ours hands it on before its ACK",
     "the CPU time beside our rate is that of the whole bridge process",
     "JMS peer: OpenWire, INDIVIDUAL_ACKNOWLEDGE, acknowledgements sent without waiting; a fresh JVM each round",
@@ -100,8 +100,8 @@ NOTES = (
     "rates count from the first message to the last one settled, so neither start-up is part of it",
 )
 MESSAGES = 10_000
-# The broker's JVM compiles its STOMP and OpenWire paths for some ten thousand messages before its rate is steady.
-WARM_UPS = 2
+# The broker's JVM compiles its STOMP and OpenWire paths for some hundred thousand messages before its rate is steady.
+WARM_UPS = 5
 BATCH = 500
 PREFETCH = 2_000
 HTTP_MESSAGES = 4_000
