@@ -88,7 +88,7 @@ IDLE = Limit(
     ceiling=5.0,
 )
 NOTES = (
-    "ours: STOMP, dedup records in Valkey, batches of up to 500 to a Python gRPC service, ACKs for many confirmed by receipts",
+    "ours: STOMP, dedup in Valkey, batches of up to 500 to a Python gRPC service, ACKs for many, confirmed by receipts",
     "ours takes up to 2000 messages ahead, the peers 1000; they drop what comes, ours hands it on before its ACK",
     "the CPU time beside our rate is that of the whole bridge process",
     "JMS peer: OpenWire, INDIVIDUAL_ACKNOWLEDGE, acknowledgements sent without waiting; a fresh JVM each round",
