@@ -190,8 +190,9 @@ async def test_a_watch_that_is_left_leaves_no_timer(hub: WatchHub) -> None:
     asleep = hub.follow("/p", 0)
     assert await take(asleep, 1) == ["=0"]
     waiting = asyncio.ensure_future(anext(asleep))
-    await asyncio.sleep(0)
-    (timer,) = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    await turns()
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    (timer,) = (each for each in scheduled if not each.cancelled())
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
