@@ -81,11 +81,15 @@ async def test_an_operator_sees_replays_and_deletes_dead_letters(
     assert stats["routes"][0]["dead_lettered"] == "3"
     assert stats["broker"].startswith("stomp://")
     (line,) = (await penstock("bridge", "stats", *target)).out.splitlines()
-    assert line.split("\t") == ["shown", "3", "0", "0", "3", "0", "3", "0", "0", "0.0 s", "0", "0", "0", "0", "0"]
+    name, received, *counts = line.split("\t")
+    assert counts == ["0", "0", "3", "0", "3", "0", "0", "0.0 s", "0", "0", "0", "0", "0"]
+    # What was sent ahead comes again when the subscription is renewed to move them.
+    assert (name, int(received) >= 3) == ("shown", True)
     listed = await penstock("dlq", "list", queue, *target)
     assert len(listed.out.splitlines()) == 3
     assert "not today" in listed.out
-    first, second, _ = json.loads((await penstock("dlq", "list", queue, "--json", *target)).out)
+    letters = json.loads((await penstock("dlq", "list", queue, "--json", *target)).out)
+    first, second, _ = sorted(letters, key=lambda letter: letter["properties"]["n"])
     assert (first["attempts"], first["class"], first["route"], first["properties"]["n"]) == (1, "refused", "shown", "0")
     shown = await penstock("dlq", "show", queue, first["original_message_id"], *target)
     assert "error" not in shown.err
