@@ -209,3 +209,17 @@ async def test_a_message_that_breaks_the_bridge_takes_none_along(
     await eventually(lambda: len(service.messages) >= 5, "all delivered")
     assert await left(bridge, "broken", jms, queue) == 0
     assert sorted(message.text for message in service.messages) == ["bad", "four", "one", "three", "two"]
+
+
+async def test_a_route_that_begins_while_the_dedup_store_is_away_acknowledges_one_by_one(
+    activemq: RunningPart, service: RecordingService, jms: JmsClient
+) -> None:
+    """What another route has found out counts for it too; nobody would know what was delivered and is kept back."""
+    queue = f"together-{uuid4().hex[:8]}"
+    await asyncio.to_thread(jms.send, queue, [JmsMessage(text="one")])
+    async with running_bridge(bridge_settings(activemq)) as bridge:
+        with capture_logs() as logs:
+            await bridge.put("first", route(queue, service))
+            await eventually(lambda: settled(bridge, "first", 1), "delivered without the store")
+            await bridge.put("second", route(f"{queue}-second", service))
+        assert ways(logs) == ["together", "one by one"]
