@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from broker_bridge.broker import BrokerError, RefusedError, UnconfirmedError
+from broker_bridge.broker import BrokerError, ConnectionLostError, RefusedError, UnconfirmedError
 from broker_bridge.clock import Clock
 from broker_bridge.dead_letters import DeadLetter, legible
 from broker_bridge.dedup import Dedup
@@ -159,7 +159,8 @@ class Failures:
         try:
             await self._broker.dead_letter(entry, letter)
         except BrokerError as error:
-            self._log.warning("a dead letter could not be written", message_id=entry.message.id, reason=str(error))
+            if not (isinstance(error, ConnectionLostError) and entry.key in self._unburied):
+                self._log.warning("a dead letter could not be written", message_id=entry.message.id, reason=str(error))
             self._note_room(error)
             if isinstance(error, RefusedError):
                 self._pause(_REFUSED_PAUSE_SECONDS)

@@ -302,8 +302,10 @@ class Session:
 def _may_acknowledge_together(route: Route) -> bool:
     """Not where messages wait in the broker, which takes a move or a refusal each; lanes have one at a time to settle.
 
-    Nor of the queues of a wildcard: several messages there may have one id, by which the broker finds what an ACK is
-    for. Nor where it writes Map messages as JSON, at which it may fail in ways of its own.
+    Nor of a topic: as often as its subscription is renewed, a bridge that waits for it may take it over. Nor of the
+    queues of a wildcard: several messages there may have one id, by which the broker finds what an ACK is for. Nor
+    where it writes Map messages as JSON, at which it may fail in ways of its own.
     """
     moves_each = route.retry.strategy is not RetryStrategy.LOCAL
-    return not (moves_each or route.lanes or route.transform_maps or is_wildcard(route.source))
+    needs_each = is_topic(route.source) or is_wildcard(route.source) or route.transform_maps
+    return not (moves_each or route.lanes or needs_each)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker_bridge.broker import BrokerError, ConnectionLostError, RefusedError, UnconfirmedError
 from broker_bridge.dead_letters import DeadLetter
@@ -785,6 +786,19 @@ async def test_a_dead_letter_the_broker_does_not_take_is_written_later_with_its_
         ((_, letter),) = rig.broker.dead
         assert "never" in letter.reason
         assert letter.attempts == 1
+
+
+async def test_without_a_connection_it_is_told_once_that_a_dead_letter_could_not_be_written() -> None:
+    """However long the broker is away: that there is none is told elsewhere."""
+    broker = FullBroker(ConnectionLostError("gone"))
+    with capture_logs() as told:
+        async with running(decide=lambda _item: Rejected(reason="never"), broker=broker) as rig:
+            rig.receive(1)
+            for _ in range(3):
+                broker.tried.clear()
+                await rig.until(lambda: bool(broker.tried))
+                rig.pass_time(2.0)
+    assert [entry["message_id"] for entry in told if "dead letter" in entry["event"]] == ["ID:test-1"]
 
 
 def never(*numbers: int) -> Callable[[Parcel], Outcome]:

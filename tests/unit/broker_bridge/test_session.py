@@ -271,11 +271,12 @@ async def test_messages_are_acknowledged_together_where_the_broker_can() -> None
         ("ActiveMQ/5.18.4", {"lanes": 2}),
         ("ActiveMQ/5.18.4", {"transform_maps": True}),
         ("ActiveMQ/5.18.4", {"source": "queue://orders.>"}),
+        ("ActiveMQ/5.18.4", {"source": "topic://prices"}),
         ("Fake/1", {}),
     ],
 )
 async def test_messages_are_acknowledged_one_by_one_where_that_is_needed(server: str, changes: dict[str, Any]) -> None:
-    """Where messages wait in the broker, in lanes, as JSON, of many queues, and with a broker that is not known."""
+    """Where messages wait in the broker, in lanes, as JSON, of many queues, of a topic, by an unknown broker."""
     async with running(FakeBroker(server=server), **changes) as rig:
         await rig.active()
         (subscribed,) = rig.connection.headers("SUBSCRIBE")
