@@ -1,74 +1,121 @@
-"""Dedup records in Redis or Valkey: one string per message, one script call per batch.
+"""Dedup records in Redis or Valkey: hashes of at most some hundred records, and one script call per batch.
 
 A record is `done`, or `owner life attempts lease unavailable throttled` while the message is in flight; the last two
-count the excused attempts, and are missing in records of earlier versions. `owner` names the bridge and stays
-the same over restarts, `life` is new with each start: a bridge takes its own earlier claims over at once, those of
-others only when their lease has ended. All records of a route share a hash tag, hence a slot of a cluster.
+count the excused attempts. `owner` names the bridge and stays the same over restarts, `life` is new with each start: a
+bridge takes its own earlier claims over at once, those of others only when their lease has ended.
+
+Producers number their messages, so the ids in a batch mostly differ in their last digits alone. The last two bytes of
+a record's name are its field, what stands before them is the name of its hash: a hundred records then cost the store
+little more than one, in time and in memory. All records of a route share a hash tag, hence a slot of a cluster.
 """
 
 import secrets
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from broker_bridge.dedup import FIRST, Busy, Claim, Claimed, DedupUnavailableError, Done
 from broker_bridge.targets import ErrorClass
 
-_FIELDS = "'^(%S+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*)$'"
-# Answers per key: 1 claimed for the first time, 0 done, {n, u, t} claimed with attempt n, {-n} leased by another bridge
-# for n more milliseconds. Nearly every message is new: one command each, and the same record for all of them.
-_CLAIM = f"""
-local owner, life, lease, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+_FIELD_BYTES = 2
+# KEYS are the hashes. ARGV are how long to keep them in milliseconds, what the script wants to know, and then the
+# fields of each hash as one string. `each` asks what becomes of a record; nil leaves it as it is.
+_HASHES = f"""
+local call = redis.call
+local function fields_of(i)
+  local joined, fields = ARGV[#ARGV - #KEYS + i], {{}}
+  for at = 1, #joined, {_FIELD_BYTES} do
+    fields[#fields + 1] = string.sub(joined, at, at + {_FIELD_BYTES - 1})
+  end
+  return fields
+end
+local function write(hash, fields_and_records)
+  if #fields_and_records > 0 then
+    call('HSET', hash, unpack(fields_and_records))
+    call('PEXPIRE', hash, ARGV[1])
+  end
+end
+local function each(becomes)
+  for i, hash in ipairs(KEYS) do
+    local fields, written = fields_of(i), {{}}
+    for n, record in ipairs(call('HMGET', hash, unpack(fields))) do
+      local new = becomes(record, hash .. fields[n])
+      if new then
+        written[#written + 1] = fields[n]
+        written[#written + 1] = new
+      end
+    end
+    write(hash, written)
+  end
+end
+local function parts_of(record)
+  return string.match(record or '', '^(%S+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*)$')
+end
+local function milliseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+"""
+# Answers for each record that was there before: its name alone when it is done, with {left} when another bridge leases
+# it for so many more milliseconds, with {attempts, unavailable, throttled} when it is claimed again.
+_CLAIM = f"""{_HASHES}
+local owner, life, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local now = milliseconds()
 local ends = string.format('%.0f', now + lease)
 local first = table.concat({{owner, life, 1, ends, 0, 0}}, ' ')
-local call = redis.call
-local function again(key)
-  local record = call('GET', key)
-  if record == 'done' then return 0 end
-  local o, l, n, until_, u, t = string.match(record, {_FIELDS})
+local answers = {{}}
+each(function(record, name)
+  if not record then return first end
+  if record == 'done' then
+    answers[#answers + 1] = {{name}}
+    return nil
+  end
+  local o, l, n, until_, u, t = parts_of(record)
   -- A lease that seems to last longer than any lease does is from before the store's clock was set back.
   local left = tonumber(until_) - now
-  if o ~= owner and left > 0 and left <= lease then return {{-left}} end
+  if o ~= owner and left > 0 and left <= lease then
+    answers[#answers + 1] = {{name, left}}
+    return nil
+  end
   local attempts, unavailable, throttled = tonumber(n) + 1, tonumber(u) or 0, tonumber(t) or 0
-  call('SET', key, table.concat({{owner, life, attempts, ends, unavailable, throttled}}, ' '), 'PX', ttl)
-  return {{attempts, unavailable, throttled}}
-end
-local answers = {{}}
-for i, key in ipairs(KEYS) do
-  answers[i] = call('SET', key, first, 'NX', 'PX', ttl) and 1 or again(key)
-end
+  answers[#answers + 1] = {{name, attempts, unavailable, throttled}}
+  return table.concat({{owner, life, attempts, ends, unavailable, throttled}}, ' ')
+end)
 return answers
 """
-_RENEW = f"""
-local time = redis.call('TIME')
-local until_ = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[3]))
-for _, key in ipairs(KEYS) do
-  local record = redis.call('GET', key)
-  local o, l, n, _, u, t = string.match(record or '', {_FIELDS})
-  if o == ARGV[1] and l == ARGV[2] then
-    redis.call('SET', key, table.concat({{o, l, n, until_, u, t}}, ' '), 'KEEPTTL')
+_RENEW = f"""{_HASHES}
+local ends = string.format('%.0f', milliseconds() + tonumber(ARGV[4]))
+each(function(record)
+  local o, l, n, _, u, t = parts_of(record)
+  if o == ARGV[2] and l == ARGV[3] then return table.concat({{o, l, n, ends, u, t}}, ' ') end
+end)
+"""
+_EXCUSE = f"""{_HASHES}
+each(function(record)
+  local o, l, n, until_, u, t = parts_of(record)
+  if o == ARGV[2] and l == ARGV[3] then
+    return table.concat({{o, l, n, until_, (tonumber(u) or 0) + ARGV[4], (tonumber(t) or 0) + ARGV[5]}}, ' ')
   end
+end)
+"""
+_DONE = f"""{_HASHES}
+for i, hash in ipairs(KEYS) do
+  local written = {{}}
+  for _, field in ipairs(fields_of(i)) do
+    written[#written + 1] = field
+    written[#written + 1] = 'done'
+  end
+  write(hash, written)
 end
 """
-_EXCUSE = f"""
-for _, key in ipairs(KEYS) do
-  local record = redis.call('GET', key)
-  local o, l, n, until_, u, t = string.match(record or '', {_FIELDS})
-  if o == ARGV[1] and l == ARGV[2] then
-    local unavailable, throttled = (tonumber(u) or 0) + ARGV[3], (tonumber(t) or 0) + ARGV[4]
-    redis.call('SET', key, table.concat({{o, l, n, until_, unavailable, throttled}}, ' '), 'KEEPTTL')
-  end
-end
+_FORGET = f"""{_HASHES}
+for i, hash in ipairs(KEYS) do call('HDEL', hash, unpack(fields_of(i))) end
 """
-_DONE = """
-local call, ttl = redis.call, ARGV[1]
-for _, key in ipairs(KEYS) do call('SET', key, 'done', 'PX', ttl) end
-"""
-_LEASE_SECONDS = 15.0
+_LEASE_MILLISECONDS = "15000"
 """A lease is renewed three times before it ends."""
 
 
@@ -100,9 +147,9 @@ class RedisDedup:
 
     Args:
         client: its time-outs bound every call.
-        route: records are named `penstock:dedup:{route}:<key>`.
+        route: a record is named `penstock:bridge:{route}:<key>`, of which the last two bytes are its field.
         owner: this bridge, the same after a restart and different from every other bridge; without spaces.
-        keep_seconds: how long a record is kept after its last change.
+        keep_seconds: how long a record is kept at least after its last change.
         answered: is told after each call whether there was an answer.
     """
 
@@ -110,41 +157,50 @@ class RedisDedup:
         self, client: Redis, *, route: str, owner: str, keep_seconds: float, answered: Callable[[bool], None]
     ) -> None:
         self._answered = answered
-        self._prefix = f"penstock:dedup:{{{route}}}:"
-        self._owner = owner
-        self._life = secrets.token_hex(8)
+        self._prefix = f"penstock:bridge:{{{route}}}:"
+        self._bridge = (owner, secrets.token_hex(8))
         self._keep = str(int(keep_seconds * 1000))
         self._claim = client.register_script(_CLAIM)
         self._renew = client.register_script(_RENEW)
         self._done = client.register_script(_DONE)
         self._excuse = client.register_script(_EXCUSE)
+        self._forget = client.register_script(_FORGET)
         self._client = client
 
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
-        lease = str(int(_LEASE_SECONDS * 1000))
-        answers = await self._call(self._claim(self._names(keys), [self._owner, self._life, lease, self._keep]))
-        return [FIRST if answer == 1 else _claim(answer) for answer in cast("list[int | list[int]]", answers)]
+        names = self._names(keys)
+        answers = await self._run(self._claim, names, *self._bridge, _LEASE_MILLISECONDS)
+        if not answers:
+            return [FIRST] * len(names)
+        known = {name: _claim(numbers) for name, *numbers in answers}
+        return [known.get(name, FIRST) for name in names]
 
     async def excuse(self, keys: Sequence[str], error_class: ErrorClass) -> None:
-        counts = ["1", "0"] if error_class is ErrorClass.UNAVAILABLE else ["0", "1"]
-        await self._call(self._excuse(self._names(keys), [self._owner, self._life, *counts]))
+        counts = ("1", "0") if error_class is ErrorClass.UNAVAILABLE else ("0", "1")
+        await self._run(self._excuse, self._names(keys), *self._bridge, *counts)
 
     async def renew(self, keys: Sequence[str]) -> None:
-        if not keys:
+        if keys:
+            await self._run(self._renew, self._names(keys), *self._bridge, _LEASE_MILLISECONDS)
+        else:
             await self._call(self._client.ping())
-            return
-        lease = str(int(_LEASE_SECONDS * 1000))
-        await self._call(self._renew(self._names(keys), [self._owner, self._life, lease]))
 
     async def done(self, keys: Sequence[str]) -> None:
-        await self._call(self._done(self._names(keys), [self._keep]))
+        await self._run(self._done, self._names(keys))
 
     async def forget(self, keys: Sequence[str]) -> None:
-        await self._call(self._client.delete(*self._names(keys)))
+        await self._run(self._forget, self._names(keys))
 
-    def _names(self, keys: Sequence[str]) -> list[str]:
+    def _names(self, keys: Sequence[str]) -> list[bytes]:
         prefix = self._prefix
-        return [prefix + key for key in keys]
+        return [(prefix + key).encode() for key in keys]
+
+    async def _run(self, script: AsyncScript, names: Sequence[bytes], *more: str) -> Any:
+        hashes: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        for name in names:
+            hashes[name[:-_FIELD_BYTES]].append(name[-_FIELD_BYTES:])
+        fields = [b"".join(fields) for fields in hashes.values()]
+        return await self._call(script(list(hashes), [self._keep, *more, *fields]))
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         try:
@@ -156,11 +212,12 @@ class RedisDedup:
         return answer
 
 
-def _claim(answer: int | Sequence[int]) -> Claim:
-    match answer:
-        case int():
+def _claim(numbers: Sequence[int]) -> Claim:
+    match numbers:
+        case []:
             return Done()
+        case [left]:
+            return Busy(seconds=left / 1000)
         case [attempt, unavailable, throttled]:
             return Claimed(attempt=attempt, unavailable=unavailable, throttled=throttled)
-        case _:
-            return Busy(seconds=-answer[0] / 1000)
+    raise ValueError(f"the claim script answered {numbers!r}")

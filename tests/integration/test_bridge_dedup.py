@@ -1,12 +1,16 @@
 """Dedup records in a real Valkey."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from broker_bridge.dedup import Busy, Claimed, DedupUnavailableError, Done, Records
+from broker_bridge.dedup import Busy, Claim, Claimed, DedupUnavailableError, Done, MemoryDedup, Records
 from broker_bridge.redis_store import RedisStore
+from broker_bridge.targets import ErrorClass
 from deploy.local.ports import free_port_numbers
 from tests.contracts.dedup import DedupContract
 from tests.integration.parts import RunningPart
@@ -66,15 +70,27 @@ async def test_routes_do_not_share_records(valkey: RunningPart, route: str) -> N
 
 
 async def test_only_the_owner_renews_its_lease(valkey: RunningPart, route: str) -> None:
-    """A claim that was taken over belongs to somebody else."""
-    old, new = store(valkey), store(valkey)
-    await old.records(route).claim(["a"])
-    taken_over = new.records(route)
-    await taken_over.claim(["a"])
-    await old.records(route).renew(["a"])
-    assert list(await taken_over.claim(["a"])) == [Claimed(attempt=3)]
-    await old.close()
-    await new.close()
+    """Neither another bridge nor an earlier life of the same; whoever else asks waits as long as was renewed."""
+    ours, restarted, theirs = store(valkey), store(valkey), store(valkey, "bridge-b")
+    records, client = ours.records(route), ours._client
+    await records.claim(["a"])
+    name, field = f"penstock:bridge:{{{route}}}", ":a"
+    record = await client.hget(name, field)
+    assert isinstance(record, bytes)
+    owner, life, attempts, _, *excused = record.decode().split()
+    seconds, _ = await client.time()
+    await client.hset(name, field, " ".join([owner, life, attempts, f"{(int(seconds) + 5) * 1000}", *excused]))
+    for other in (restarted, theirs):
+        await other.records(route).renew(["a"])
+        (busy,) = await theirs.records(route).claim(["a"])
+        assert isinstance(busy, Busy)
+        assert busy.seconds <= 5
+    await records.renew(["a"])
+    (busy,) = await theirs.records(route).claim(["a"])
+    assert isinstance(busy, Busy)
+    assert busy.seconds > 10
+    for each in (ours, restarted, theirs):
+        await each.close()
 
 
 async def test_a_lease_from_before_the_clock_was_set_back_holds_nobody_up(valkey: RunningPart, route: str) -> None:
@@ -82,10 +98,74 @@ async def test_a_lease_from_before_the_clock_was_set_back_holds_nobody_up(valkey
     ours = store(valkey, "bridge-a")
     records = ours.records(route)
     seconds, _ = await ours._client.time()
-    key = f"penstock:dedup:{{{route}}}:a"
-    await ours._client.set(key, f"bridge-b life 1 {(int(seconds) + 3600) * 1000}")
+    record = f"bridge-b life 1 {(int(seconds) + 3600) * 1000} 0 0"
+    await ours._client.hset(f"penstock:bridge:{{{route}}}", ":a", record)
     assert list(await records.claim(["a"])) == [Claimed(attempt=2)]
     await ours.close()
+
+
+async def test_messages_of_a_producer_share_hashes_that_end_by_themselves(valkey: RunningPart, route: str) -> None:
+    """A hundred messages to a hash, kept for as long after its last change as was asked."""
+    ours = store(valkey)
+    records, client = ours.records(route), ours._client
+    keys = [f"queue://orders|ID:host-41401-1796029445005-1:1:1:1:{number}" for number in range(1, 1001)]
+
+    async def hashes() -> list[bytes]:
+        return [name async for name in client.scan_iter(match=f"penstock:bridge:{{{route}}}*", count=1000)]
+
+    await records.claim(keys)
+    assert len(await hashes()) == 12
+    for name in await hashes():
+        await client.pexpire(name, 1000)
+    await records.done(keys)
+    assert {50 < await client.ttl(name) <= 60 for name in await hashes()} == {True}
+    await records.forget(keys)
+    assert await hashes() == []
+    await ours.close()
+
+
+_IDS = st.one_of(
+    st.sampled_from("abcé"),
+    st.integers(min_value=1, max_value=1200).map(lambda number: f"queue://orders|ID:host-1-1:1:1:1:{number}"),
+    st.text(alphabet="a:1é\u20ac", min_size=1, max_size=4),
+)
+_CALLS = st.tuples(
+    st.sampled_from(["claim", "done", "forget", "renew", "unavailable", "throttled"]),
+    st.lists(_IDS, min_size=1, max_size=30, unique=True),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(calls=st.lists(_CALLS, max_size=12))
+def test_records_in_hashes_answer_as_records_in_memory(valkey: RunningPart, calls: list[tuple[str, list[str]]]) -> None:
+    """Whatever the ids look like, and however often each is claimed, excused, done or forgotten."""
+
+    async def play() -> None:
+        shared = store(valkey)
+        try:
+            both: tuple[Records, Records] = (shared.records(f"same-{uuid4().hex}"), MemoryDedup())
+            for name, keys in calls:
+                ours, model = [await _call(records, name, keys) for records in both]
+                assert ours == model
+        finally:
+            await shared.close()
+
+    asyncio.run(play())
+
+
+async def _call(records: Records, name: str, keys: list[str]) -> list[Claim]:
+    match name:
+        case "claim":
+            return list(await records.claim(keys))
+        case "done":
+            await records.done(keys)
+        case "forget":
+            await records.forget(keys)
+        case "renew":
+            await records.renew(keys)
+        case _:
+            await records.excuse(keys, ErrorClass[name.upper()])
+    return []
 
 
 async def test_an_absent_store_is_an_error_of_its_own(route: str) -> None:
