@@ -138,8 +138,10 @@ class MemoryDedup:
             if before := self._claims.get(key):
                 self._claims[key] = _excused(before, error_class)
 
-    def is_done(self, key: str) -> bool:
-        return key in self._done
+    def not_done(self, keys: Sequence[str]) -> list[str]:
+        """Those that this process has not delivered, as far as it remembers."""
+        done = self._done
+        return [key for key in keys if key not in done]
 
     async def renew(self, keys: Sequence[str]) -> None: ...
 
@@ -212,7 +214,7 @@ class GuardedDedup:
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         # A message that this process knows to be done was perhaps noted while the store was away: it is not asked
         # again.
-        asked = [key for key in keys if not self._local.is_done(key)]
+        asked = self._local.not_done(keys)
         answers = await self._ask(asked) if asked else []
         if answers is None:
             return await self._local.claim(keys)

@@ -143,7 +143,9 @@ def decode_message(headers: Mapping[str, str], body: bytes, *, source: str, rece
 
 def _properties(headers: Mapping[str, str]) -> dict[str, str]:
     """What no header is, and what has the name of one and not its form."""
-    properties = {name: value for name, value in headers.items() if name not in _STANDARD_HEADERS}
+    properties: dict[str, str] = {}
+    if not headers.keys() <= _STANDARD_HEADERS:
+        properties = {name: value for name, value in headers.items() if name not in _STANDARD_HEADERS}
     if "content-length" in headers and properties.get("amq-msg-type") == "text":
         del properties["amq-msg-type"]
     get = headers.get
