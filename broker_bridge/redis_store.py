@@ -1,14 +1,15 @@
-"""Dedup records in Redis or Valkey: hashes of at most some hundred records, and one script call per batch.
+"""Dedup records in Redis or Valkey: hashes of a hundred records or fewer, mostly, and one script call per batch.
 
 A record is `done`, or `owner life attempts lease unavailable throttled` while the message is in flight; the last two
-count the excused attempts. `owner` names the bridge and stays the same over restarts, `life` is new with each start: a
-bridge takes its own earlier claims over at once, those of others only when their lease has ended.
+count the excused attempts. `owner` stands for the bridge and stays the same over restarts, `life` is new with each
+start: a bridge takes its own earlier claims over at once, those of others only when their lease has ended.
 
 Producers number their messages, so the ids in a batch mostly differ in their last digits alone. The last two bytes of
 a record's name are its field, what stands before them is the name of its hash: a hundred records then cost the store
 little more than one, in time and in memory. All records of a route share a hash tag, hence a slot of a cluster.
 """
 
+import hashlib
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -124,6 +125,8 @@ class RedisStore:
 
     def __init__(self, url: str, *, owner: str, keep_seconds: float, timeout: float) -> None:
         self._client = Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        # An option of the URL could have answers decoded: no name in them would be found, and every message be new.
+        self._client.connection_pool.connection_kwargs["decode_responses"] = False
         self._owner = owner
         self._keep_seconds = keep_seconds
         self.answers = True
@@ -148,7 +151,7 @@ class RedisDedup:
     Args:
         client: its time-outs bound every call.
         route: a record is named `penstock:bridge:{route}:<key>`, of which the last two bytes are its field.
-        owner: this bridge, the same after a restart and different from every other bridge; without spaces.
+        owner: this bridge, the same after a restart and different from every other bridge.
         keep_seconds: how long a record is kept at least after its last change.
         answered: is told after each call whether there was an answer.
     """
@@ -158,7 +161,8 @@ class RedisDedup:
     ) -> None:
         self._answered = answered
         self._prefix = f"penstock:bridge:{{{route}}}:"
-        self._bridge = (owner, secrets.token_hex(8))
+        # Not the name itself: a hash with a value of more than 64 bytes in it takes the store four times the memory.
+        self._bridge = (hashlib.sha256(owner.encode()).hexdigest()[:16], secrets.token_hex(8))
         self._keep = str(int(keep_seconds * 1000))
         self._claim = client.register_script(_CLAIM)
         self._renew = client.register_script(_RENEW)

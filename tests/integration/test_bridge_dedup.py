@@ -16,8 +16,8 @@ from tests.contracts.dedup import DedupContract
 from tests.integration.parts import RunningPart
 
 
-def store(valkey: RunningPart, owner: str = "bridge-a") -> RedisStore:
-    return RedisStore(f"redis://{valkey.addresses['redis']}/0", owner=owner, keep_seconds=60, timeout=5)
+def store(valkey: RunningPart, owner: str = "bridge-a", *, options: str = "") -> RedisStore:
+    return RedisStore(f"redis://{valkey.addresses['redis']}/0{options}", owner=owner, keep_seconds=60, timeout=5)
 
 
 @pytest.fixture
@@ -121,6 +121,30 @@ async def test_messages_of_a_producer_share_hashes_that_end_by_themselves(valkey
     assert {50 < await client.ttl(name) <= 60 for name in await hashes()} == {True}
     await records.forget(keys)
     assert await hashes() == []
+    await ours.close()
+
+
+async def test_a_long_name_of_the_bridge_makes_no_record_larger(valkey: RunningPart, route: str) -> None:
+    """A hash stays compact as long as no value in it has more than 64 bytes, which its host's name may have alone."""
+    ours = store(valkey, "penstock-broker-bridge-7d9f8b6c5d-abcde.orders.svc.cluster.local:50054")
+    records, client = ours.records(route), ours._client
+    await records.claim([f"queue://orders|ID:host-41401-1796029445005-1:1:1:1:{number}" for number in range(100, 200)])
+    name = f"penstock:bridge:{{{route}}}:queue://orders|ID:host-41401-1796029445005-1:1:1:1:1"
+    assert await client.hlen(name) == 100
+    assert await client.object("ENCODING", name) in {b"listpack", b"ziplist"}
+    await ours.close()
+
+
+@pytest.mark.parametrize("options", ["?decode_responses=True", "?protocol=3", "?protocol=2"])
+async def test_what_was_done_is_known_however_the_url_has_answers_read(
+    valkey: RunningPart, route: str, options: str
+) -> None:
+    """A record that is not recognised would look like that of a new message."""
+    ours = store(valkey, options=options)
+    records = ours.records(route)
+    await records.done(["a"])
+    await records.claim(["b"])
+    assert list(await records.claim(["a", "b"])) == [Done(), Claimed(attempt=2)]
     await ours.close()
 
 
