@@ -78,7 +78,7 @@ class DedupUnavailableError(Exception):
 
 
 class Records(Protocol):
-    """Records by key. Every method takes a batch, and costs one round trip."""
+    """Records by key. Every method takes a batch of different keys, and costs one round trip."""
 
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         """Counts an attempt of each message and leases it. Raises DedupUnavailableError."""
@@ -89,7 +89,7 @@ class Records(Protocol):
         ...
 
     async def renew(self, keys: Sequence[str]) -> None:
-        """Extends leases held; without keys it only tells whether the store is there. Raises DedupUnavailableError."""
+        """Extends leases held; without keys it only tells whether records are taken. Raises DedupUnavailableError."""
         ...
 
     async def done(self, keys: Sequence[str]) -> None:

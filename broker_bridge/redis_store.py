@@ -12,7 +12,7 @@ little more than one, in time and in memory. All records of a route share a hash
 import hashlib
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -116,6 +116,8 @@ end
 _FORGET = f"""{_HASHES}
 for i, hash in ipairs(KEYS) do call('HDEL', hash, unpack(fields_of(i))) end
 """
+_NOBODY = "|"
+"""The key of no message: those have a destination before the bar."""
 _LEASE_MILLISECONDS = "15000"
 """A lease is renewed three times before it ends."""
 
@@ -169,7 +171,6 @@ class RedisDedup:
         self._done = client.register_script(_DONE)
         self._excuse = client.register_script(_EXCUSE)
         self._forget = client.register_script(_FORGET)
-        self._client = client
 
     async def claim(self, keys: Sequence[str]) -> Sequence[Claim]:
         names = self._names(keys)
@@ -186,8 +187,8 @@ class RedisDedup:
     async def renew(self, keys: Sequence[str]) -> None:
         if keys:
             await self._run(self._renew, self._names(keys), *self._bridge, _LEASE_MILLISECONDS)
-        else:
-            await self._call(self._client.ping())
+        else:  # by a write: a store without room for another record answers all the same
+            await self.done([_NOBODY])
 
     async def done(self, keys: Sequence[str]) -> None:
         await self._run(self._done, self._names(keys))
@@ -204,11 +205,8 @@ class RedisDedup:
         for name in names:
             hashes[name[:-_FIELD_BYTES]].append(name[-_FIELD_BYTES:])
         fields = [b"".join(fields) for fields in hashes.values()]
-        return await self._call(script(list(hashes), [self._keep, *more, *fields]))
-
-    async def _call(self, call: Awaitable[Any]) -> Any:
         try:
-            answer = await call
+            answer = await script(list(hashes), [self._keep, *more, *fields])
         except (RedisError, OSError) as error:
             self._answered(False)
             raise DedupUnavailableError(f"the dedup store does not answer: {error or type(error).__name__}") from error

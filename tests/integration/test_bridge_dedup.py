@@ -192,6 +192,24 @@ async def _call(records: Records, name: str, keys: list[str]) -> list[Claim]:
     return []
 
 
+async def test_a_full_store_counts_as_away_until_it_has_room(valkey: RunningPart, route: str) -> None:
+    """Asked without keys too, since it answers and notes nothing; what it refused leaves no trace."""
+    ours = store(valkey)
+    records = ours.records(route)
+    await records.done(["a"])
+    await ours._client.config_set("maxmemory", 1)
+    try:
+        for refused in (records.claim(["a", "b"]), records.done(["b"]), records.renew([])):
+            with pytest.raises(DedupUnavailableError, match="maxmemory"):
+                await refused
+        assert list(await records.claim(["a"])) == [Done()]
+    finally:
+        await ours._client.config_set("maxmemory", 0)
+    await records.renew([])
+    assert list(await records.claim(["a", "b"])) == [Done(), Claimed(attempt=1)]
+    await ours.close()
+
+
 async def test_an_absent_store_is_an_error_of_its_own(route: str) -> None:
     """Whatever the client library raises."""
     (port,) = free_port_numbers(1)
