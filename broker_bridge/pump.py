@@ -24,6 +24,7 @@ from broker_bridge.filtering import FilteringUnavailableError, Match, MessageFil
 from broker_bridge.inbox import Inbox
 from broker_bridge.map_message import read_transformed
 from broker_bridge.message import decode_message
+from broker_bridge.namesakes import Namesakes
 from broker_bridge.parcel import Parcel
 from broker_bridge.postponement import postponed
 from broker_bridge.preparation import PoisonError, prepare
@@ -31,6 +32,7 @@ from broker_bridge.replies import Answers
 from broker_bridge.retry_queue import RetryQueue
 from broker_bridge.routes import Route
 from broker_bridge.settlement import Entry, Ledger, State
+from broker_bridge.source import is_wildcard
 from broker_bridge.stats import RouteStats, Snapshot
 from broker_bridge.targets import ErrorClass, Targets
 from broker_bridge.way_back import Broker
@@ -72,6 +74,7 @@ class Pump:
         self._dedup = dedup
         self._clock = clock
         self._ledger = Ledger()
+        self._namesakes = Namesakes(self._ledger) if is_wildcard(route.source) else None
         self._window = Window(
             messages=route.prefetch, max_bytes=route.max_in_flight_bytes // (route.lanes or 1), now=clock.monotonic
         )
@@ -92,6 +95,8 @@ class Pump:
         """A new connection: returns its epoch. Everything not being delivered right now will come again."""
         self._ledger.open_epoch(cumulative=cumulative)
         self._inbox.clear()
+        if self._namesakes:
+            self._namesakes.begin()
         for entry, due in self._waiting.clear():
             self._failures.remember(entry, due)
         self._tell_quiet()
@@ -108,6 +113,8 @@ class Pump:
                 message = read_transformed(message)
             waited = postponed(message)
             self._window.received(len(body))
+            if self._namesakes and self._namesakes.leaves(message):
+                continue
             entry = self._ledger.receive(waited.message if waited else message, headers["ack"], now=now)
             if entry is None:
                 continue
@@ -158,7 +165,9 @@ class Pump:
         return not self._ledger.in_flight()
 
     def renewal(self) -> str:
-        return self._window.renewal(in_flight=self._ledger.in_flight(), in_flight_bytes=self._ledger.in_flight_bytes())
+        in_flight, in_flight_bytes = self._ledger.in_flight(), self._ledger.in_flight_bytes()
+        why = self._window.renewal(in_flight=in_flight, in_flight_bytes=in_flight_bytes)
+        return why or (self._namesakes.renewal() if self._namesakes else "")
 
     # The loop.
 

@@ -221,6 +221,10 @@ class Ledger:
     def in_flight(self) -> int:
         return len(self._entries)
 
+    def holds(self, key: str) -> bool:
+        """Whether the message of this key is in flight."""
+        return key in self._entries
+
     def in_flight_bytes(self) -> int:
         """Of the bodies."""
         return self._bytes

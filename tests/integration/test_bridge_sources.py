@@ -14,6 +14,7 @@ from tests.integration.bridge_harness import (
     bridge_settings,
     eventually,
     rejected,
+    retry,
     running_bridge,
     stored,
 )
@@ -142,6 +143,47 @@ async def test_what_lies_in_the_queues_of_a_wildcard_comes_too(
         # The broker looks at each queue by itself every 30 s, to find what has expired.
         await eventually(settled, "everything settled", patience=20)
     assert len(service.ids) == 60
+
+
+async def test_messages_of_one_id_are_settled_in_every_queue_of_a_wildcard(
+    activemq: RunningPart, valkey: RunningPart, name: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """As a send to several queues makes them: none stays with the broker as if it were still in flight."""
+    texts = [str(number) for number in range(20)]
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        await bridge.put("wild", route(f"queue://{name}.>", service))
+        await send(jms, f"{name}.a,{name}.b", *texts, "bad")
+
+        async def settled() -> bool:
+            return (await bridge.stats("wild")).settled == 42
+
+        await eventually(settled, "all settled")
+        for queue in (f"{name}.a", f"{name}.b"):
+            delivered = [message.text for message in service.messages if message.destination == f"queue://{queue}"]
+            assert sorted(delivered) == sorted(texts)
+            assert [dead.message.text for dead in await bridge.dead_letters(queue)] == ["bad"]
+    for queue in (f"{name}.a", f"{name}.b"):
+        assert (await asyncio.to_thread(jms.drain, queue, idle_seconds=1)).count == 0
+
+
+async def test_a_message_is_not_acknowledged_in_place_of_one_with_the_same_id(
+    activemq: RunningPart, valkey: RunningPart, name: str, service: RecordingService, jms: JmsClient
+) -> None:
+    """What one queue of a wildcard still waits for stays there, though the same was delivered from another."""
+    accepts = f"queue://{name}.b"
+    service.decide = lambda message: accepted() if message.destination == accepts else retry("not yet")
+    async with running_bridge(bridge_settings(activemq, valkey)) as bridge:
+        await bridge.put("wild", route(f"queue://{name}.>", service))
+        await send(jms, f"{name}.a,{name}.b", "one")
+        await send(jms, f"{name}.b", "last")
+
+        async def settled() -> bool:
+            return (await bridge.stats("wild")).settled >= 1
+
+        await eventually(settled, "the last one settled")
+    delivered = [message.text for message in service.messages if message.destination == accepts]
+    assert (await asyncio.to_thread(jms.drain, f"{name}.a", idle_seconds=1)).count == 1
+    assert (await asyncio.to_thread(jms.drain, f"{name}.b", idle_seconds=1)).count == 1 - delivered.count("one")
 
 
 async def test_a_refused_subscription_to_a_wildcard_is_told(

@@ -936,3 +936,18 @@ async def test_drain_finishes_what_runs_and_begins_nothing_new() -> None:
         await draining
         assert [item.message.id for item in slow.delivered] == ["ID:test-1"]
         assert rig.broker.acknowledged == ["ack-1"]
+
+
+async def test_of_messages_of_one_id_a_wildcard_takes_one_at_a_time() -> None:
+    """The broker could not tell their ACKs apart; the other comes with the next connection."""
+    async with running(route(source="queue://orders.>")) as rig:
+        for queue in ("a", "b"):
+            rig.receive(1, destination=f"/queue/orders.{queue}")
+        await rig.settled(1)
+        assert "one queue after the other" in rig.pump.renewal()
+        rig.pump.opened()
+        rig.receive(1, destination="/queue/orders.b")
+        await rig.settled(2)
+        assert rig.pump.renewal() == ""
+        delivered = [parcel.message.destination for parcel in rig.targets[TARGET].delivered]
+        assert delivered == ["queue://orders.a", "queue://orders.b"]
