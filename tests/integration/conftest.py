@@ -18,6 +18,7 @@ from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import valkey_part
 from tests.containers.engine import need_docker
 from tests.integration import container_parts
+from tests.integration.bridge_harness import RunningBridge, bridge_settings, running_bridge
 from tests.integration.parts import RunningPart
 from tests.integration.target_places import (  # noqa: F401 - fixtures of the places that targets deliver to
     aws_login,
@@ -103,6 +104,13 @@ async def aws_emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 def jms(activemq: RunningPart) -> JmsClient:
     """A real JMS producer and consumer on the broker, from prebuilt classes to start sooner; its calls block."""
     return replace(find_jms_client(f"tcp://{activemq.addresses['openwire']}"), runs_source=False)
+
+
+@pytest.fixture
+async def bridge(activemq: RunningPart, valkey: RunningPart) -> AsyncIterator[RunningBridge]:
+    """A bridge on the broker and Valkey of the session, with what it serves, in this process."""
+    async with running_bridge(bridge_settings(activemq, valkey)) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ def calls() -> BlockingCalls:
 
 @pytest.fixture
 async def service() -> AsyncIterator[RecordingService]:
+    """A gRPC service that takes every message but those that say `refuse`."""
     recording = RecordingService()
     recording.decide = lambda message: rejected("no") if message.text == "refuse" else accepted()
     await recording.start()

@@ -18,14 +18,6 @@ _NOBODY = HealthState(serving=False)
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-@pytest.fixture
 async def network(activemq: RunningPart) -> AsyncIterator[FaultProxy]:
     """What lies between bridge and broker."""
     async with fault_proxy(activemq.addresses["stomp"]) as proxy:

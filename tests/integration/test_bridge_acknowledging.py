@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 import pytest
@@ -27,20 +27,6 @@ from tests.integration.bridge_harness import (
 from tests.integration.parts import RunningPart
 
 MESSAGES = 1000
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-@pytest.fixture
-async def bridge(activemq: RunningPart, valkey: RunningPart) -> AsyncIterator[RunningBridge]:
-    async with running_bridge(bridge_settings(activemq, valkey)) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A route that changes without rest while messages flow."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -15,14 +14,6 @@ from tests.integration.bridge_harness import (
     stored,
 )
 from tests.integration.parts import RunningPart
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
 
 
 @pytest.fixture

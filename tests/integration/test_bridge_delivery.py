@@ -1,7 +1,6 @@
 """From a real JMS producer through a real ActiveMQ to a gRPC service."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -13,28 +12,11 @@ from tests.integration.bridge_harness import (
     RecordingService,
     RunningBridge,
     accepted,
-    bridge_settings,
     eventually,
     rejected,
     retry,
-    running_bridge,
     stored,
 )
-from tests.integration.parts import RunningPart
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-@pytest.fixture
-async def bridge(activemq: RunningPart, valkey: RunningPart) -> AsyncIterator[RunningBridge]:
-    async with running_bridge(bridge_settings(activemq, valkey)) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What STOMP makes of JMS messages, and what the bridge makes good."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -10,30 +9,13 @@ from deploy.local.jms import JmsClient, JmsMessage, JmsTyped, JmsValue
 from tests.integration.bridge_harness import (
     RecordingService,
     RunningBridge,
-    bridge_settings,
     eventually,
     rejected,
-    running_bridge,
 )
-from tests.integration.parts import RunningPart
 
 # 1,112,064 scalars: surrogates are none.
 SCALARS = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
 PART = 100_000
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-@pytest.fixture
-async def bridge(activemq: RunningPart, valkey: RunningPart) -> AsyncIterator[RunningBridge]:
-    async with running_bridge(bridge_settings(activemq, valkey)) as running:
-        yield running
 
 
 @pytest.fixture

@@ -100,14 +100,6 @@ def jms(jms: JmsClient, guarded: Guarded) -> JmsClient:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-@pytest.fixture
 def queue() -> str:
     return f"guarded-{uuid4().hex[:8]}"
 

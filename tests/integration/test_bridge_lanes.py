@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -23,14 +22,6 @@ from tests.integration.parts import RunningPart
 
 GROUPS = 12
 MESSAGES = 25
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
 
 
 @pytest.fixture

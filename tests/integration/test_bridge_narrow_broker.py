@@ -63,14 +63,6 @@ def jms(jms: JmsClient, narrow: RunningPart) -> JmsClient:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-@pytest.fixture
 async def bridge(narrow: RunningPart, valkey: RunningPart) -> AsyncIterator[RunningBridge]:
     async with running_bridge(bridge_settings(narrow, valkey)) as running:
         yield running

@@ -1,7 +1,6 @@
 """A target slower than its producers: what the bridge holds stays bounded, and its connection alive."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -13,14 +12,6 @@ from tests.integration.bridge_harness import RecordingService, bridge_settings, 
 from tests.integration.parts import RunningPart
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
 
 
 @pytest.fixture

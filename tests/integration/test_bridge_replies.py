@@ -70,18 +70,9 @@ def requester(jms: JmsClient) -> Requester:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    recording.decide = answering
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-@pytest.fixture
-async def bridge(activemq: RunningPart, valkey: RunningPart) -> AsyncIterator[RunningBridge]:
-    async with running_bridge(bridge_settings(activemq, valkey)) as running:
-        yield running
+def service(service: RecordingService) -> RecordingService:
+    service.decide = answering
+    return service
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Where messages wait for their next attempt: in the bridge, or in the broker."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -17,14 +16,6 @@ from tests.integration.bridge_harness import (
     running_bridge,
 )
 from tests.integration.parts import RunningPart
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
 
 
 @pytest.fixture

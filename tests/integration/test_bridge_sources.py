@@ -1,7 +1,6 @@
 """Where routes take messages from: topics, virtual topics, wildcards."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -22,12 +21,9 @@ from tests.integration.parts import RunningPart
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    recording.decide = lambda message: rejected("bad") if message.text == "bad" else accepted()
-    await recording.start()
-    yield recording
-    await recording.stop()
+def service(service: RecordingService) -> RecordingService:
+    service.decide = lambda message: rejected("bad") if message.text == "bad" else accepted()
+    return service
 
 
 @pytest.fixture

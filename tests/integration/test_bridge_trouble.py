@@ -33,14 +33,6 @@ from tests.integration.parts import RunningPart
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    await recording.start()
-    yield recording
-    await recording.stop()
-
-
-@pytest.fixture
 async def config() -> AsyncIterator[FakeConfig]:
     fake = FakeConfig()  # type: ignore[abstract]
     await fake.start()

@@ -44,12 +44,9 @@ async def penstock(*arguments: str) -> Finished:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[RecordingService]:
-    recording = RecordingService()
-    recording.decide = lambda _message: rejected("not today")
-    await recording.start()
-    yield recording
-    await recording.stop()
+def service(service: RecordingService) -> RecordingService:
+    service.decide = lambda _message: rejected("not today")
+    return service
 
 
 @pytest.fixture
