@@ -159,6 +159,7 @@ class Failures:
         try:
             await self._broker.dead_letter(entry, letter)
         except BrokerError as error:
+            # The session tells of a connection that is lost: once for each letter is enough here.
             if not (isinstance(error, ConnectionLostError) and entry.key in self._unburied):
                 self._log.warning("a dead letter could not be written", message_id=entry.message.id, reason=str(error))
             self._note_room(error)

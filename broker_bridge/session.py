@@ -302,7 +302,7 @@ class Session:
 def _may_acknowledge_together(route: Route) -> bool:
     """Not where messages wait in the broker, which takes a move or a refusal each; lanes have one at a time to settle.
 
-    Nor of a topic: as often as its subscription is renewed, a bridge that waits for it may take it over. Nor of the
+    Nor of a topic: each renewal would let a bridge that waits for its durable subscription take it over. Nor of the
     queues of a wildcard: several messages there may have one id, by which the broker finds what an ACK is for. Nor
     where it writes Map messages as JSON, at which it may fail in ways of its own.
     """
