@@ -27,7 +27,7 @@ $(UV):
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .tools/uv \
 		--require-hashes --requirement deploy/local/bootstrap.lock
 
-.venv/.complete: requirements.lock pyproject.toml hatch_build.py $(wildcard services/*/compiled/*) | $(UV)
+.venv/.complete: requirements.lock pyproject.toml hatch_build.py $(wildcard */compiled/* services/*/compiled/*) | $(UV)
 	@echo "creating .venv from requirements.lock"
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --strict --python $(BIN)/python --require-hashes requirements.lock

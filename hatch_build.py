@@ -1,4 +1,4 @@
-"""What building or installing the package does beside copying files: compile the folders `compiled` of services.
+"""What building or installing the package does beside copying files: compile the folders `compiled`.
 
 Without a C compiler or the headers of Python that is left out, and Python alone is used instead: the same
 answers, more slowly. A word on standard output says so.
@@ -15,19 +15,19 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SERVICES = (Path("services/filtering"), Path("services/tracking"))
+PACKAGES = (Path("broker_bridge"), Path("services/filtering"), Path("services/tracking"))
 FLAGS = ["-O3", "-shared", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-Wall"]
 if sys.platform == "darwin":
     FLAGS += ["-undefined", "dynamic_lookup"]  # what Python has is found when the module is loaded
 
 
 class CompiledCores(BuildHookInterface):  # type: ignore[misc]
-    """Builds an extension module `_core` for each of the services."""
+    """Builds an extension module `_core` for each of the packages."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before it collects files; `version` is `editable` for an editable installation."""
-        for service in SERVICES:
-            folder = Path(self.root) / service
+        for package in PACKAGES:
+            folder = Path(self.root) / package
             built = compile_extension(folder / "compiled", folder / "_core")
             if built is not None and version != "editable":
                 build_data["pure_python"] = False

@@ -1,15 +1,13 @@
 """STOMP 1.2 frames from bytes, as they arrive in chunks.
 
-stomp.py's own reader spends a regular expression on every header; this one takes a quarter of its time. It reads what
-ActiveMQ sends and what the specification allows beside it: CRLF line ends, and empty lines (heart-beats) between
-frames.
+stomp.py's own reader spends a regular expression on every header; this one takes a quarter of its time, and a fraction
+of that where its compiled part was built, which reads the usual MESSAGE frames. It reads what ActiveMQ sends and what
+the specification allows beside it: CRLF line ends, and empty lines (heart-beats) between frames.
 """
 
 import re
-from typing import TypeAlias
 
-Frame: TypeAlias = tuple[str, dict[str, str], bytes]
-"""Command, headers with escapes undone, body."""
+from broker_bridge.frame_core import CORE, Core, Frame
 
 _ESCAPE = re.compile(r"\\.")
 _UNESCAPED = {"\\r": "\r", "\\n": "\n", "\\c": ":", "\\\\": "\\"}
@@ -26,9 +24,13 @@ class FrameReader:
     ActiveMQ 6 writes U+0000 in a text as it is and tells no length, so that the text would end there by the
     specification, and its rest be taken for a frame. It also writes a line end after every frame: of that broker, a NUL
     ends the frame when a line end follows, and then nothing or the next command.
+
+    Args:
+        core: the compiled part, or what stands for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, core: Core = CORE) -> None:
+        self._core = core
         self._buffer = bytearray()
         self._searched = 0
         self._head: tuple[str, dict[str, str]] | None = None
@@ -42,9 +44,12 @@ class FrameReader:
         frames: list[Frame] = []
         position = 0
         while True:
-            if self._head is None and not self._read_head(position):
-                # Line ends alone are heart-beats.
-                break
+            if self._head is None:
+                messages, position = self._core.read_messages(self._buffer, position, self._is_activemq)
+                frames += messages
+                if not self._read_head(position):
+                    # Line ends alone are heart-beats.
+                    break
             end = self._body_end()
             if end < 0:
                 break

@@ -11,7 +11,8 @@ from broker_bridge.broker import (
     Handler,
     refusal,
 )
-from broker_bridge.frame_reader import Frame, FrameReader
+from broker_bridge.frame_core import Frame
+from broker_bridge.frame_reader import FrameReader
 
 
 @dataclass(kw_only=True)
