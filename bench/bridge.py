@@ -88,7 +88,7 @@ IDLE = Limit(
     ceiling=5.0,
 )
 NOTES = (
-    "ours: STOMP, dedup in Valkey, batches of up to 500 to a Python gRPC service, ACKs for many, confirmed by receipts",
+    "ours: STOMP, dedup in Valkey, batches of up to 300 to a Python gRPC service, ACKs for many, confirmed by receipts",
     "ours takes up to 5000 messages ahead, the peers 1000; they drop what comes, ours hands it on before its ACK",
     "the CPU time beside our rate is that of the whole bridge process",
     "JMS peer: OpenWire, INDIVIDUAL_ACKNOWLEDGE, acknowledgements sent without waiting; a fresh JVM each round",
@@ -102,7 +102,7 @@ NOTES = (
 MESSAGES = 10_000
 # The broker's JVM compiles its STOMP and OpenWire paths for some hundred thousand messages before its rate is steady.
 WARM_UPS = 5
-BATCH = 500
+BATCH = 300
 PREFETCH = 5_000
 HTTP_MESSAGES = 4_000
 HTTP_AT_ONCE = 16
