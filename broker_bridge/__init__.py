@@ -5,7 +5,8 @@ place is meant), `targets` (the port it leaves by) and `guard` (how often it is 
 acknowledged), `dedup` (whether it was delivered before), `retry_policy` (how often it is tried), `dead_letters` (how it
 is given up). `pump` is the one loop over them: take, filter, deliver, acknowledge, retry or dead-letter. `session`
 keeps a subscription alive over connections that come and go, `acknowledging` chooses whether one ACK stands for many
-messages, `moving` moves single ones; `activemq` is a connection, and the only file that knows stomp.py. The `*_target`
-files deliver to one kind of place each. `bridge` runs a pump per route and changes them as their parameters change;
-`servicer` answers operators.
+messages, `namesakes` leaves to the broker what it could not tell apart, `moving` moves single messages; `activemq` is a
+connection over `stomp_client`, the only file that knows stomp.py, and `frame_reader`, which has the usual frames read
+by `compiled` where that was built. The `*_target` files deliver to one kind of place each. `bridge` runs a pump per
+route and changes them as their parameters change; `servicer` answers operators.
 """

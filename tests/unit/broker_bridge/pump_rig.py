@@ -1,7 +1,7 @@
 """A running pump with everything around it in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from broker_bridge.targets import (
     ACCEPTED,
     ErrorClass,
     MemoryTarget,
+    Origin,
     Outcome,
     Retry,
     Targets,
@@ -82,6 +83,18 @@ class FullBroker(MemoryBroker):
     async def dead_letter(self, entry: Entry, letter: DeadLetter) -> None:
         self.tried.append(list(self.acknowledged))
         await super().dead_letter(entry, letter)
+
+
+class Slow(MemoryTarget):
+    """Takes what comes when `answer` is set."""
+
+    def __init__(self, decide: Callable[[Parcel], Outcome] = lambda _parcel: ACCEPTED) -> None:
+        super().__init__(decide)
+        self.answer = asyncio.Event()
+
+    async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
+        await self.answer.wait()
+        return await super().deliver(parcels, origin)
 
 
 @asynccontextmanager

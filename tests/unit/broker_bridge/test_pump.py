@@ -21,7 +21,7 @@ from broker_bridge.targets import (
 )
 from broker_bridge.way_back import MemoryBroker
 from tests.unit.broker_bridge.builders import TARGET, message, route
-from tests.unit.broker_bridge.pump_rig import AWAY, OTHER, running
+from tests.unit.broker_bridge.pump_rig import AWAY, OTHER, Slow, running
 
 
 async def test_a_message_is_acknowledged_after_its_delivery() -> None:
@@ -37,21 +37,14 @@ async def test_a_message_is_acknowledged_after_its_delivery() -> None:
 
 async def test_no_ack_before_the_target_has_answered() -> None:
     """However long it takes."""
-    answer = asyncio.Event()
-
-    class Slow(MemoryTarget):
-        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
-            await answer.wait()
-            return await super().deliver(parcels, origin)
-
     async with running() as rig:
-        rig.targets[TARGET] = Slow()
+        rig.targets[TARGET] = slow = Slow()
         rig.receive(1)
         for _ in range(100):
             await asyncio.sleep(0)
         assert rig.broker.acknowledged == []
         assert rig.pump.snapshot().in_flight == 1
-        answer.set()
+        slow.answer.set()
         await rig.settled(1)
 
 
@@ -233,13 +226,6 @@ async def test_a_fault_of_ours_loses_no_message() -> None:
 
 async def test_drain_finishes_what_runs_and_begins_nothing_new() -> None:
     """What was not begun stays with the broker."""
-    answer = asyncio.Event()
-
-    class Slow(MemoryTarget):
-        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
-            await answer.wait()
-            return await super().deliver(parcels, origin)
-
     async with running(route(concurrency=1)) as rig:
         rig.targets[TARGET] = slow = Slow()
         rig.receive(1)
@@ -248,7 +234,7 @@ async def test_drain_finishes_what_runs_and_begins_nothing_new() -> None:
         draining = asyncio.ensure_future(rig.pump.drain())
         await asyncio.sleep(0)
         rig.receive(3)
-        answer.set()
+        slow.answer.set()
         await draining
         assert [item.message.id for item in slow.delivered] == ["ID:test-1"]
         assert rig.broker.acknowledged == ["ack-1"]

@@ -1,7 +1,7 @@
 """What a new connection, a lane or an ACK for many means for the messages in flight."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
@@ -10,14 +10,12 @@ from broker_bridge.routes import Batch
 from broker_bridge.settlement import AckBatch
 from broker_bridge.targets import (
     ACCEPTED,
-    MemoryTarget,
-    Origin,
     Outcome,
 )
 from broker_bridge.way_back import MemoryBroker
 from services.runtime.retry import Backoff
 from tests.unit.broker_bridge.builders import TARGET, frame, message, retry, route
-from tests.unit.broker_bridge.pump_rig import OTHER, REFUSED, running
+from tests.unit.broker_bridge.pump_rig import OTHER, REFUSED, Slow, running
 
 LANE = route(
     lanes=2,
@@ -84,20 +82,13 @@ async def test_a_message_another_lane_still_delivers_waits() -> None:
 
 async def test_a_reconnection_during_a_delivery_neither_repeats_it_nor_acks_the_old_delivery() -> None:
     """The broker sends the message again; its new ack id is used when the delivery ends."""
-    answer = asyncio.Event()
-
-    class Slow(MemoryTarget):
-        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
-            await answer.wait()
-            return await super().deliver(parcels, origin)
-
     async with running() as rig:
         rig.targets[TARGET] = slow = Slow()
         rig.receive(1, ack="old")
         await rig.until(lambda: bool(rig.pump._ledger.dispatching()))
         rig.pump.opened()
         rig.receive(1, ack="new")
-        answer.set()
+        slow.answer.set()
         await rig.settled(1)
         assert rig.broker.acknowledged == ["new"]
         assert len(slow.delivered) == 1
@@ -105,19 +96,12 @@ async def test_a_reconnection_during_a_delivery_neither_repeats_it_nor_acks_the_
 
 async def test_a_reconnection_after_a_delivery_drops_the_ack() -> None:
     """Until the broker sends the message again, as a duplicate."""
-    answer = asyncio.Event()
-
-    class Slow(MemoryTarget):
-        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
-            await answer.wait()
-            return await super().deliver(parcels, origin)
-
     async with running() as rig:
         rig.targets[TARGET] = slow = Slow()
         rig.receive(1, ack="old")
         await rig.until(lambda: bool(rig.pump._ledger.dispatching()))
         rig.pump.opened()
-        answer.set()
+        slow.answer.set()
         await rig.until(lambda: rig.pump.stats.dropped_acks == 1)
         assert rig.broker.acknowledged == []
         rig.receive(1, ack="new")
@@ -181,19 +165,12 @@ async def test_a_message_goes_alone_also_after_a_new_connection() -> None:
 
 async def test_a_message_that_fails_between_two_connections_keeps_its_wait_too() -> None:
     """Nobody holds it then but the broker."""
-    answer = asyncio.Event()
-
-    class Slow(MemoryTarget):
-        async def deliver(self, parcels: Sequence[Parcel], origin: Origin) -> Sequence[Outcome]:
-            await answer.wait()
-            return await super().deliver(parcels, origin)
-
     async with running(route(retry=NINE_SECONDS)) as rig:
         rig.targets[TARGET] = slow = Slow(refused_once(1))
         rig.receive(1, ack="old")
         await rig.until(lambda: bool(rig.pump._ledger.dispatching()))
         rig.pump.opened()
-        answer.set()
+        slow.answer.set()
         await rig.until(lambda: rig.pump.stats.retried == 1)
         rig.receive(1, ack="new")
         rig.pass_time(8.0)
